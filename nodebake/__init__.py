@@ -1,0 +1,1 @@
+"""Bake a cluster into its nodes: one YAML profile in, one bootable artefact per node out."""

@@ -1,0 +1,77 @@
+"""What a build wrote: artefacts, inputs, digests. `manifest.json` and `SHA256SUMS`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file of a build.
+
+    Attributes:
+        kind: `apkovl`, `boot`, `user-data`, `meta-data`, `network-config`, `payload`, `seed`, `rootfs`,
+            or `operator`.
+        path: relative to the manifest, with forward slashes.
+        size: bytes.
+        sha256: hexadecimal digest of the whole file.
+    """
+
+    kind: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedInput:
+    """Where something that was baked in came from.
+
+    Attributes:
+        name: for instance `etcd`.
+        version: the version that was used, as its source calls it.
+        arch: `x86_64` or `aarch64`.
+        source: URL or file the bytes came from.
+        sha256: hexadecimal digest of the archive that was verified.
+    """
+
+    name: str
+    version: str
+    arch: str
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The index of a build; every path is relative to the directory it lies in."""
+
+    profile: str
+    cluster: str
+    epoch: int
+    inputs: tuple[UsedInput, ...]
+    nodes: dict[str, tuple[Artifact, ...]]
+    operator: tuple[Artifact, ...]
+
+    def to_json(self) -> str:
+        """Return the text of `manifest.json`: sorted keys, two spaces, one newline at the end."""
+        document = {
+            "schema": SCHEMA,
+            "profile": self.profile,
+            "cluster": self.cluster,
+            "epoch": self.epoch,
+            "inputs": [asdict(used) for used in self.inputs],
+            "nodes": {
+                name: {"artifacts": [asdict(item) for item in items]} for name, items in self.nodes.items()
+            },
+            "operator": [asdict(item) for item in self.operator],
+        }
+        return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+    def sums(self) -> str:
+        """Return the text of `SHA256SUMS`, as `sha256sum --check` reads it."""
+        artifacts = [*self.operator, *(item for items in self.nodes.values() for item in items)]
+        return "".join(f"{item.sha256}  {item.path}\n" for item in sorted(artifacts, key=lambda a: a.path))

@@ -1,0 +1,1 @@
+"""YAML -> `Profile`: strict, versioned, `extends:`, every error with its file and line."""

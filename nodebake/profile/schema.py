@@ -1,0 +1,278 @@
+"""The shape of a profile: `Profile` and its sections, as frozen pydantic models.
+
+Descriptions here become the profile reference in the documentation and the hints in an editor.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nodebake.profile.types import AbsolutePath, ByteSize, Duration, HostLabel, HostName, SystemUser
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Scalar = bool | int | float | str
+
+
+class Section(BaseModel):
+    """A part of a profile: unknown keys are refused, values cannot be changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Cluster(Section):
+    """Who the nodes are together."""
+
+    name: HostLabel
+    """Names the cluster's vault and starts its etcd token."""
+    domain: HostName | None = None
+    """The nodes' DNS domain; with it every node also answers to `<node>.<domain>`."""
+    shared_names: tuple[HostLabel, ...] = ("etcd",)
+    """Names for any member, such as `etcd` for `etcd.<domain>`; in every member's certificate."""
+
+
+class DataPartition(Section):
+    """A file system that outlives reboots; etcd refuses to start when it is not mounted."""
+
+    device: str = Field(default="LABEL=DATA", pattern=r"^(LABEL|UUID|PARTLABEL|PARTUUID)=\S+$|^/dev/\S+$")
+    """As in fstab: `LABEL=DATA`, `UUID=...` or a path under /dev."""
+    mountpoint: AbsolutePath = "/data"
+    """Where it is mounted."""
+    filesystem: Literal["ext4", "xfs", "btrfs", "f2fs"] = "ext4"
+    """What is on it."""
+
+
+class Machine(Section):
+    """What the nodes are made of."""
+
+    os: Literal["alpine", "debian"]
+    """`alpine` runs OpenRC, `debian` runs systemd."""
+    board: Literal["rpi3", "rpi4", "rpi5", "rpi-zero-2w", "vm"] = "vm"
+    """Decides the architecture, the memory and the files for the boot partition."""
+    arch: Literal["aarch64", "x86_64"] | None = None
+    """Default: the board's."""
+    memory: ByteSize | None = None
+    """Memory of one machine; default: the board's."""
+    data: DataPartition | None = None
+    """The partition for data that must survive a reboot; needed where the root is in memory (Alpine)."""
+
+
+class Network(Section):
+    """What all nodes share of the network; addresses stand with the nodes."""
+
+    interface: str = Field(default="eth0", pattern=r"^[A-Za-z0-9_.*?-]{1,15}$")
+    """The nodes' network interface; systemd and cloud-init also take a pattern such as `en*`."""
+    gateway: tuple[Address, ...] = Field(default=(), max_length=2)
+    """Default routes, at most one per address family; none for a network of its own."""
+    nameservers: tuple[Address, ...] = ()
+    """DNS servers."""
+    ntp: tuple[str, ...] = ()
+    """Time servers; the nodes come up without them, from the clock floor that is baked in."""
+
+
+class Node(Section):
+    """One machine."""
+
+    name: HostLabel
+    """Host name, and name of the etcd member."""
+    address: tuple[Interface, ...] = Field(min_length=1)
+    """One address with its prefix (`192.168.7.11/24`), or several; peers use the first."""
+    role: Literal["member", "client"] = "member"
+    """A `member` runs etcd; a `client` gets certificates and etcdctl only."""
+    names: tuple[HostName, ...] = ()
+    """Further DNS names for its certificates."""
+
+
+class TlsPaths(Section):
+    """Where the certificates and keys lie on a node."""
+
+    ca: AbsolutePath = "/etc/etcd/pki/ca.crt"
+    """The authority's certificate (its chain, if it has one)."""
+    cert: AbsolutePath = "/etc/etcd/pki/server.crt"
+    """The server's certificate."""
+    key: AbsolutePath = "/etc/etcd/pki/server.key"
+    """The server's key."""
+    peer_cert: AbsolutePath = "/etc/etcd/pki/peer.crt"
+    """The peer's certificate."""
+    peer_key: AbsolutePath = "/etc/etcd/pki/peer.key"
+    """The peer's key."""
+    client_cert: AbsolutePath = "/etc/etcd/pki/client.crt"
+    """The node's own client certificate, for etcdctl."""
+    client_key: AbsolutePath = "/etc/etcd/pki/client.key"
+    """The node's own client key."""
+
+
+class Etcd(Section):
+    """etcd's version, storage and tuning; what is not set comes from the tuning set of `storage`."""
+
+    version: str = Field(default="3.5.16", pattern=r"^\d+\.\d+\.\d+$")
+    """Upstream's version."""
+    storage: Literal["sdcard", "ssd", "hdd"] = "ssd"
+    """The medium under the data directory: picks a tuning set."""
+    data_dir: AbsolutePath | None = None
+    """Default: `etcd` on the data partition, or /var/lib/etcd without one."""
+    wal_dir: AbsolutePath | None = None
+    """A directory of its own for the write-ahead log, best on another device; from the first start on."""
+    bin_dir: AbsolutePath = "/usr/local/bin"
+    """Where the binaries go."""
+    client_port: int = Field(default=2379, ge=1, le=65535)
+    """Port for clients."""
+    peer_port: int = Field(default=2380, ge=1, le=65535)
+    """Port between members."""
+    metrics_port: int = Field(default=2381, ge=1, le=65535)
+    """Port on 127.0.0.1 for /livez, /readyz and /metrics, without TLS."""
+    heartbeat_interval: int | None = Field(default=None, ge=1)
+    """Milliseconds between a leader's heartbeats."""
+    election_timeout: int | None = Field(default=None, ge=5, le=50_000)
+    """Milliseconds without a heartbeat before an election; at least 5 heartbeats."""
+    snapshot_count: int | None = Field(default=None, ge=1)
+    """Committed transactions between snapshots."""
+    quota_backend_bytes: ByteSize | None = None
+    """Size at which the database refuses writes."""
+    max_request_bytes: ByteSize | None = None
+    """Largest request."""
+    auto_compaction_mode: Literal["periodic", "revision"] | None = None
+    """What `auto_compaction_retention` counts."""
+    auto_compaction_retention: str | None = Field(default=None, pattern=r"^\d+[smh]?$")
+    """History to keep: a time such as `1h`, or a number of revisions."""
+    memory_limit: ByteSize | None = None
+    """Go's soft memory limit for etcd (GOMEMLIMIT)."""
+    open_files: int = Field(default=65536, ge=1024)
+    """Limit on open files."""
+    oom_score_adjust: int = Field(default=-900, ge=-1000, le=1000)
+    """How unwilling the kernel is to kill etcd when memory runs out: -1000 never, 1000 first."""
+    nice: int = Field(default=-5, ge=-20, le=19)
+    """Scheduling priority."""
+    restart_delay: int = Field(default=5, ge=1, le=300)
+    """Seconds before etcd is started again after it ended."""
+    log_level: Literal["debug", "info", "warn", "error"] = "info"
+    """How much etcd writes to its log."""
+    tls: TlsPaths = TlsPaths()
+    """Where certificates and keys lie on a node."""
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+    """Further settings of etcd's configuration file by its own names; checked against the version."""
+
+
+class Subject(Section):
+    """Parts of every certificate's subject besides its common name."""
+
+    organization: str | None = None
+    """O"""
+    organizational_unit: str | None = None
+    """OU"""
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    """C, two letters."""
+    state: str | None = None
+    """ST"""
+    locality: str | None = None
+    """L"""
+
+
+class Passphrase(Section):
+    """Where the pass phrase of the authority's key comes from: exactly one of the three."""
+
+    prompt: Literal[True] | None = None
+    """Ask on the terminal."""
+    file: str | None = None
+    """First line of this file, relative to the profile."""
+    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """This environment variable."""
+
+
+class Authority(Section):
+    """The cluster's certificate authority: minted in the vault, or brought along."""
+
+    common_name: str | None = Field(default=None, min_length=1, max_length=64)
+    """Default: `<cluster> etcd CA`."""
+    lifetime: Duration = "10y"
+    """How long a minted authority is valid."""
+    certificate: str | None = None
+    """PEM file of your own authority or intermediate, relative to the profile."""
+    key: str | None = None
+    """PEM file of its key."""
+    chain: str | None = None
+    """PEM file with the certificates above an intermediate, up to the root."""
+    passphrase: Passphrase | None = None
+    """Keep the authority's key encrypted."""
+
+
+class Pki(Section):
+    """Keys and certificates."""
+
+    algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"] = "ecdsa-p256"
+    """Kind of every key."""
+    authority: Authority = Authority()
+    """The certificate authority."""
+    leaf_lifetime: Duration = "5y"
+    """How long a node's certificate is valid."""
+    backdate: Duration = "7d"
+    """How far before its making a certificate begins to be valid: nodes boot with slow clocks."""
+    subject: Subject = Subject()
+    """Parts of every subject."""
+
+
+class User(Section):
+    """A person's account on the nodes."""
+
+    name: SystemUser
+    """Login name."""
+    ssh_authorized_keys: tuple[str, ...] = ()
+    """Public keys, one per entry."""
+    groups: tuple[SystemUser, ...] = ()
+    """Further groups, for instance `wheel`."""
+
+
+class Access(Section):
+    """Who may log in."""
+
+    ssh_authorized_keys: tuple[str, ...] = ()
+    """Public keys of root."""
+    users: tuple[User, ...] = ()
+    """Accounts besides root."""
+
+
+class System(Section):
+    """The rest of the operating system."""
+
+    timezone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
+    """Name of a tz database zone."""
+    sysctl: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+([./][A-Za-z0-9_*-]+)+$")], int | str] = Field(
+        default_factory=dict
+    )
+    """Kernel settings, besides those the components need."""
+    modules: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ...] = ()
+    """Kernel modules to load, besides those the components need."""
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+._-]*$")], ...] = ()
+    """Packages to install from the boot medium (Alpine)."""
+
+
+class UserOverlay(Section):
+    """A directory of the user's own files, laid out as on the target; its files win over ours."""
+
+    path: str
+    """The directory, relative to the profile."""
+    modes: dict[str, Annotated[str, Field(pattern=r"^0[0-7]{3}$")]] = Field(default_factory=dict)
+    """Modes by target path, for instance `etc/wireguard/wg0.conf: '0600'`."""
+
+
+class Profile(Section):
+    """A cluster and what to make for each of its nodes."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format: 1."""
+    cluster: Cluster
+    machine: Machine
+    network: Network = Network()
+    nodes: tuple[Node, ...] = Field(min_length=1)
+    """Every machine of the cluster."""
+    etcd: Etcd = Etcd()
+    pki: Pki = Pki()
+    access: Access = Access()
+    system: System = System()
+    overlays: tuple[UserOverlay, ...] = ()
+    """Directories of your own files; later ones win."""
+    outputs: tuple[Literal["apkovl", "nocloud", "rootfs"], ...] = Field(min_length=1)
+    """What to write for each node."""
