@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nodebake.errors import BuildError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,6 +40,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 600,
+    accept: Collection[int] = (0,),
 ) -> bytes:
     """Run `argv` to its end and return what it wrote to its standard output.
 
@@ -49,20 +50,54 @@ def run(
         cwd: the directory to run in.
         env: variables on top of a fixed PATH, HOME and LC_ALL=C.
         timeout: seconds.
+        accept: exit statuses that are no failure.
 
     Raises:
         BuildError: it could not be started, ran too long or failed; the message has the command as it
             can be pasted into a shell, and the last lines it wrote.
     """
     words = [str(word) for word in argv]
-    clean = {"PATH": PATH, "HOME": os.path.expanduser("~"), "LC_ALL": "C", **(env or {})}  # noqa: PTH111 - a string is wanted
     try:
         done = subprocess.run(  # noqa: S603 - argv lists only, by this module's contract
-            words, input=stdin, cwd=cwd, env=clean, timeout=timeout, capture_output=True, check=False
+            words,
+            input=stdin,
+            cwd=cwd,
+            env=_environment(env),
+            timeout=timeout,
+            capture_output=True,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"{shlex.join(words)}: {error}") from error
-    if done.returncode:
+    if done.returncode not in accept:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-20:]
         raise BuildError("\n  ".join([f"exit status {done.returncode} from: {shlex.join(words)}", *said]))
     return done.stdout
+
+
+def start(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start `argv` and return while it runs; its output and errors come through one pipe, `stdout`.
+
+    Its standard input is a pipe that ends when this program does, however that ends. It gets no signals
+    from the terminal: whoever starts it ends it.
+
+    Args:
+        argv: program and arguments; never a shell line.
+        env: variables on top of a fixed PATH, HOME and LC_ALL=C.
+
+    Raises:
+        BuildError: it could not be started.
+    """
+    words = [str(word) for word in argv]
+    pipe, merged = subprocess.PIPE, subprocess.STDOUT
+    try:
+        return subprocess.Popen(  # noqa: S603 - argv lists only, by this module's contract
+            words, stdin=pipe, stdout=pipe, stderr=merged, env=_environment(env), start_new_session=True
+        )
+    except OSError as error:
+        raise BuildError(f"{shlex.join(words)}: {error}") from error
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    home = os.path.expanduser("~")  # noqa: PTH111 - a string is wanted
+    return {"PATH": PATH, "HOME": home, "LC_ALL": "C", **(extra or {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 SCHEMA = 1
 
@@ -56,6 +57,28 @@ class Manifest:
     nodes: dict[str, tuple[Artifact, ...]]
     operator: tuple[Artifact, ...]
 
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Return the manifest whose text is `text`.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is not the text of a manifest of this `SCHEMA`.
+        """
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']} is not {SCHEMA}")
+        return cls(
+            profile=document["profile"],
+            cluster=document["cluster"],
+            epoch=document["epoch"],
+            inputs=tuple(UsedInput(**used) for used in document["inputs"]),
+            nodes={
+                name: tuple(Artifact(**item) for item in node["artifacts"])
+                for name, node in document["nodes"].items()
+            },
+            operator=tuple(Artifact(**item) for item in document["operator"]),
+        )
+
     def to_json(self) -> str:
         """Return the text of `manifest.json`: sorted keys, two spaces, one newline at the end."""
         document = {
@@ -73,5 +96,10 @@ class Manifest:
 
     def sums(self) -> str:
         """Return the text of `SHA256SUMS`, as `sha256sum --check` reads it."""
-        artifacts = [*self.operator, *(item for items in self.nodes.values() for item in items)]
-        return "".join(f"{item.sha256}  {item.path}\n" for item in sorted(artifacts, key=lambda a: a.path))
+        return "".join(f"{item.sha256}  {item.path}\n" for item in self.artifacts)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Every artefact, by path."""
+        items = (*self.operator, *chain.from_iterable(self.nodes.values()))
+        return tuple(sorted(items, key=lambda item: item.path))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import stat
 import tarfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from nodebake.errors import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +92,18 @@ class Tree:
         return iter(self._entries.items())
 
     def split(self) -> tuple[Tree, Tree]:
-        """Return the shared files, and all the rest, each with the directories it needs."""
-        shared = {path: entry for path, entry in self.items() if entry.shared}
-        parents = {parent for path in shared for parent in _parents(path)}
-        own = {path: entry for path, entry in self.items() if not entry.shared and path not in parents}
-        return Tree(shared | {path: self[path] for path in parents}), Tree(own)
+        """Return the shared files with the directories above them, and all the rest.
+
+        No entry is in both: archives of the two, one after the other, are an archive of the tree.
+        """
+        shared = {path for path, entry in self.items() if entry.shared}
+        shared |= {parent for path in shared for parent in _parents(path)}
+        return self._part(lambda path: path in shared), self._part(lambda path: path not in shared)
+
+    def _part(self, wanted: Callable[[str], bool]) -> Tree:
+        part = Tree({})
+        part._entries = {path: entry for path, entry in self.items() if wanted(path)}
+        return part
 
 
 def merge(*trees: Tree) -> Tree:
@@ -119,27 +127,35 @@ def write_tar(tree: Tree, to: IO[bytes], *, epoch: int, end: bool = True) -> Non
         end: write the end-of-archive blocks; without them a further archive may follow.
     """
     for path, entry in tree.items():
-        to.write(header(path, entry, epoch))
-        if stat.S_ISREG(entry.mode):
-            to.write(entry.content)
-            to.write(bytes(-len(entry.content) % tarfile.BLOCKSIZE))
+        to.write(record(path, entry, epoch))
     if end:
         to.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
-def header(path: str, entry: Entry, epoch: int) -> bytes:
-    """Return the tar header block of one entry (POSIX ustar; GNU long names where it must)."""
+def record(path: str, entry: Entry, epoch: int) -> bytes:
+    """Return one entry as it stands in a tar archive: header, content, zeros up to the next block.
+
+    The header is POSIX ustar, with GNU long names where it must.
+    """
+    content = entry.content if stat.S_ISREG(entry.mode) else b""
+    target = entry.content if stat.S_ISLNK(entry.mode) else b""
+    header = _header(path, entry.mode, (entry.uid, entry.gid), len(content), target, epoch)
+    return b"".join((header, content, bytes(-len(content) % tarfile.BLOCKSIZE)))
+
+
+# The three below are asked the same for every node of a cluster.
+@lru_cache(maxsize=8192)
+def _header(path: str, mode: int, owner: tuple[int, int], size: int, target: bytes, epoch: int) -> bytes:
     info = tarfile.TarInfo(path)
-    info.mode, info.uid, info.gid, info.mtime = stat.S_IMODE(entry.mode), entry.uid, entry.gid, epoch
-    if stat.S_ISDIR(entry.mode):
+    info.mode, (info.uid, info.gid), info.mtime, info.size = stat.S_IMODE(mode), owner, epoch, size
+    if stat.S_ISDIR(mode):
         info.type = tarfile.DIRTYPE
-    elif stat.S_ISLNK(entry.mode):
-        info.type, info.linkname = tarfile.SYMTYPE, entry.content.decode()
-    else:
-        info.size = len(entry.content)
+    elif stat.S_ISLNK(mode):
+        info.type, info.linkname = tarfile.SYMTYPE, target.decode()
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+@lru_cache(maxsize=8192)
 def _normal(path: str) -> str:
     pure = PurePosixPath(path.lstrip("/"))
     if not pure.parts or ".." in pure.parts:
@@ -147,5 +163,6 @@ def _normal(path: str) -> str:
     return str(pure)
 
 
-def _parents(path: str) -> Iterable[str]:
-    return (str(parent) for parent in list(PurePosixPath(path).parents)[:-1])
+@lru_cache(maxsize=8192)
+def _parents(path: str) -> tuple[str, ...]:
+    return tuple(str(parent) for parent in list(PurePosixPath(path).parents)[:-1])

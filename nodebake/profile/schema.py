@@ -5,16 +5,65 @@ Descriptions here become the profile reference in the documentation and the hint
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nodebake.profile.types import AbsolutePath, ByteSize, Duration, HostLabel, HostName, SystemUser
+from nodebake.profile.types import (
+    AbsolutePath,
+    Address,
+    ByteSize,
+    Country,
+    Device,
+    Duration,
+    FileName,
+    HostLabel,
+    HostName,
+    Interface,
+    InterfaceName,
+    KernelSetting,
+    KernelValue,
+    Mode,
+    ModuleName,
+    OneOrMany,
+    PackageName,
+    Retention,
+    Scalar,
+    SchemaVersion,
+    SubjectPart,
+    SystemUser,
+    TimeServer,
+    TimeZone,
+    Variable,
+    Version,
+)
 
-Address = IPv4Address | IPv6Address
-Interface = IPv4Interface | IPv6Interface
-Scalar = bool | int | float | str
+__all__ = [
+    "SMALLEST_MEMORY",
+    "Access",
+    "Address",
+    "Authority",
+    "Cluster",
+    "DataPartition",
+    "Etcd",
+    "Interface",
+    "Machine",
+    "Network",
+    "Node",
+    "Passphrase",
+    "Pki",
+    "Profile",
+    "Scalar",
+    "Section",
+    "Subject",
+    "System",
+    "TlsPaths",
+    "User",
+    "UserOverlay",
+]
+
+SMALLEST_MEMORY = 128 << 20
+"""Bytes; less does not start Alpine with etcd."""
 
 
 class Section(BaseModel):
@@ -37,7 +86,7 @@ class Cluster(Section):
 class DataPartition(Section):
     """A file system that outlives reboots; etcd refuses to start when it is not mounted."""
 
-    device: str = Field(default="LABEL=DATA", pattern=r"^(LABEL|UUID|PARTLABEL|PARTUUID)=\S+$|^/dev/\S+$")
+    device: Device = "LABEL=DATA"
     """As in fstab: `LABEL=DATA`, `UUID=...` or a path under /dev."""
     mountpoint: AbsolutePath = "/data"
     """Where it is mounted."""
@@ -54,7 +103,7 @@ class Machine(Section):
     """Decides the architecture, the memory and the files for the boot partition."""
     arch: Literal["aarch64", "x86_64"] | None = None
     """Default: the board's."""
-    memory: ByteSize | None = None
+    memory: ByteSize | None = Field(default=None, ge=SMALLEST_MEMORY)
     """Memory of one machine; default: the board's."""
     data: DataPartition | None = None
     """The partition for data that must survive a reboot; needed where the root is in memory (Alpine)."""
@@ -63,13 +112,13 @@ class Machine(Section):
 class Network(Section):
     """What all nodes share of the network; addresses stand with the nodes."""
 
-    interface: str = Field(default="eth0", pattern=r"^[A-Za-z0-9_.*?-]{1,15}$")
+    interface: InterfaceName = "eth0"
     """The nodes' network interface; systemd and cloud-init also take a pattern such as `en*`."""
-    gateway: tuple[Address, ...] = Field(default=(), max_length=2)
+    gateway: OneOrMany[Address] = ()
     """Default routes, at most one per address family; none for a network of its own."""
-    nameservers: tuple[Address, ...] = ()
+    nameservers: OneOrMany[Address] = ()
     """DNS servers."""
-    ntp: tuple[str, ...] = ()
+    ntp: OneOrMany[TimeServer] = ()
     """Time servers; the nodes come up without them, from the clock floor that is baked in."""
 
 
@@ -78,11 +127,11 @@ class Node(Section):
 
     name: HostLabel
     """Host name, and name of the etcd member."""
-    address: tuple[Interface, ...] = Field(min_length=1)
+    address: OneOrMany[Interface] = Field(min_length=1)
     """One address with its prefix (`192.168.7.11/24`), or several; peers use the first."""
     role: Literal["member", "client"] = "member"
     """A `member` runs etcd; a `client` gets certificates and etcdctl only."""
-    names: tuple[HostName, ...] = ()
+    names: OneOrMany[HostName] = ()
     """Further DNS names for its certificates."""
 
 
@@ -108,7 +157,7 @@ class TlsPaths(Section):
 class Etcd(Section):
     """etcd's version, storage and tuning; what is not set comes from the tuning set of `storage`."""
 
-    version: str = Field(default="3.5.16", pattern=r"^\d+\.\d+\.\d+$")
+    version: Version = "3.5.16"
     """Upstream's version."""
     storage: Literal["sdcard", "ssd", "hdd"] = "ssd"
     """The medium under the data directory: picks a tuning set."""
@@ -118,17 +167,17 @@ class Etcd(Section):
     """A directory of its own for the write-ahead log, best on another device; from the first start on."""
     bin_dir: AbsolutePath = "/usr/local/bin"
     """Where the binaries go."""
-    client_port: int = Field(default=2379, ge=1, le=65535)
+    client_port: int = Field(default=2379, strict=True, ge=1, le=65535)
     """Port for clients."""
-    peer_port: int = Field(default=2380, ge=1, le=65535)
+    peer_port: int = Field(default=2380, strict=True, ge=1, le=65535)
     """Port between members."""
-    metrics_port: int = Field(default=2381, ge=1, le=65535)
+    metrics_port: int = Field(default=2381, strict=True, ge=1, le=65535)
     """Port on 127.0.0.1 for /livez, /readyz and /metrics, without TLS."""
-    heartbeat_interval: int | None = Field(default=None, ge=1)
+    heartbeat_interval: int | None = Field(default=None, strict=True, ge=1)
     """Milliseconds between a leader's heartbeats."""
-    election_timeout: int | None = Field(default=None, ge=5, le=50_000)
+    election_timeout: int | None = Field(default=None, strict=True, ge=5, le=50_000)
     """Milliseconds without a heartbeat before an election; at least 5 heartbeats."""
-    snapshot_count: int | None = Field(default=None, ge=1)
+    snapshot_count: int | None = Field(default=None, strict=True, ge=1)
     """Committed transactions between snapshots."""
     quota_backend_bytes: ByteSize | None = None
     """Size at which the database refuses writes."""
@@ -136,17 +185,17 @@ class Etcd(Section):
     """Largest request."""
     auto_compaction_mode: Literal["periodic", "revision"] | None = None
     """What `auto_compaction_retention` counts."""
-    auto_compaction_retention: str | None = Field(default=None, pattern=r"^\d+[smh]?$")
+    auto_compaction_retention: Retention | None = None
     """History to keep: a time such as `1h`, or a number of revisions."""
     memory_limit: ByteSize | None = None
     """Go's soft memory limit for etcd (GOMEMLIMIT)."""
-    open_files: int = Field(default=65536, ge=1024)
+    open_files: int = Field(default=65536, strict=True, ge=1024)
     """Limit on open files."""
-    oom_score_adjust: int = Field(default=-900, ge=-1000, le=1000)
+    oom_score_adjust: int = Field(default=-900, strict=True, ge=-1000, le=1000)
     """How unwilling the kernel is to kill etcd when memory runs out: -1000 never, 1000 first."""
-    nice: int = Field(default=-5, ge=-20, le=19)
+    nice: int = Field(default=-5, strict=True, ge=-20, le=19)
     """Scheduling priority."""
-    restart_delay: int = Field(default=5, ge=1, le=300)
+    restart_delay: int = Field(default=5, strict=True, ge=1, le=300)
     """Seconds before etcd is started again after it ended."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     """How much etcd writes to its log."""
@@ -159,16 +208,16 @@ class Etcd(Section):
 class Subject(Section):
     """Parts of every certificate's subject besides its common name."""
 
-    organization: str | None = None
-    """O"""
-    organizational_unit: str | None = None
-    """OU"""
-    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    organization: SubjectPart | None = None
+    """O."""
+    organizational_unit: SubjectPart | None = None
+    """OU."""
+    country: Country | None = None
     """C, two letters."""
-    state: str | None = None
-    """ST"""
-    locality: str | None = None
-    """L"""
+    state: SubjectPart | None = None
+    """ST."""
+    locality: SubjectPart | None = None
+    """L."""
 
 
 class Passphrase(Section):
@@ -176,27 +225,44 @@ class Passphrase(Section):
 
     prompt: Literal[True] | None = None
     """Ask on the terminal."""
-    file: str | None = None
+    file: FileName | None = None
     """First line of this file, relative to the profile."""
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    env: Variable | None = None
     """This environment variable."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if [self.prompt, self.file, self.env].count(None) != 2:  # noqa: PLR2004 - two of three are absent
+            raise ValueError("a pass phrase has one source; set exactly one of prompt, file and env")
+        return self
 
 
 class Authority(Section):
     """The cluster's certificate authority: minted in the vault, or brought along."""
 
-    common_name: str | None = Field(default=None, min_length=1, max_length=64)
+    common_name: SubjectPart | None = None
     """Default: `<cluster> etcd CA`."""
     lifetime: Duration = "10y"
     """How long a minted authority is valid."""
-    certificate: str | None = None
+    certificate: FileName | None = None
     """PEM file of your own authority or intermediate, relative to the profile."""
-    key: str | None = None
+    key: FileName | None = None
     """PEM file of its key."""
-    chain: str | None = None
+    chain: FileName | None = None
     """PEM file with the certificates above an intermediate, up to the root."""
     passphrase: Passphrase | None = None
     """Keep the authority's key encrypted."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            absent = "key" if self.key is None else "certificate"
+            raise ValueError(f"an authority of your own needs both certificate and key; add {absent}")
+        if self.chain is not None and self.certificate is None:
+            raise ValueError(
+                "a chain belongs to an authority of your own; add certificate and key, or remove chain"
+            )
+        return self
 
 
 class Pki(Section):
@@ -219,16 +285,16 @@ class User(Section):
 
     name: SystemUser
     """Login name."""
-    ssh_authorized_keys: tuple[str, ...] = ()
+    ssh_authorized_keys: OneOrMany[str] = ()
     """Public keys, one per entry."""
-    groups: tuple[SystemUser, ...] = ()
+    groups: OneOrMany[SystemUser] = ()
     """Further groups, for instance `wheel`."""
 
 
 class Access(Section):
     """Who may log in."""
 
-    ssh_authorized_keys: tuple[str, ...] = ()
+    ssh_authorized_keys: OneOrMany[str] = ()
     """Public keys of root."""
     users: tuple[User, ...] = ()
     """Accounts besides root."""
@@ -237,42 +303,50 @@ class Access(Section):
 class System(Section):
     """The rest of the operating system."""
 
-    timezone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
+    timezone: TimeZone = "UTC"
     """Name of a tz database zone."""
-    sysctl: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+([./][A-Za-z0-9_*-]+)+$")], int | str] = Field(
-        default_factory=dict
-    )
+    sysctl: dict[
+        KernelSetting,
+        KernelValue,
+    ] = Field(default_factory=dict)
     """Kernel settings, besides those the components need."""
-    modules: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ...] = ()
+    modules: OneOrMany[ModuleName] = ()
     """Kernel modules to load, besides those the components need."""
-    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+._-]*$")], ...] = ()
+    packages: OneOrMany[PackageName] = ()
     """Packages to install from the boot medium (Alpine)."""
 
 
 class UserOverlay(Section):
     """A directory of the user's own files, laid out as on the target; its files win over ours."""
 
-    path: str
+    path: FileName
     """The directory, relative to the profile."""
-    modes: dict[str, Annotated[str, Field(pattern=r"^0[0-7]{3}$")]] = Field(default_factory=dict)
+    modes: dict[str, Mode] = Field(default_factory=dict)
     """Modes by target path, for instance `etc/wireguard/wg0.conf: '0600'`."""
 
 
 class Profile(Section):
     """A cluster and what to make for each of its nodes."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: SchemaVersion = Field(alias="schema")
     """Version of this format: 1."""
     cluster: Cluster
+    """Who the nodes are together."""
     machine: Machine
+    """What the nodes are made of."""
     network: Network = Network()
+    """What the nodes share of the network."""
     nodes: tuple[Node, ...] = Field(min_length=1)
     """Every machine of the cluster."""
     etcd: Etcd = Etcd()
+    """etcd's version, storage and tuning."""
     pki: Pki = Pki()
+    """Keys and certificates."""
     access: Access = Access()
+    """Who may log in."""
     system: System = System()
+    """The rest of the operating system."""
     overlays: tuple[UserOverlay, ...] = ()
     """Directories of your own files; later ones win."""
-    outputs: tuple[Literal["apkovl", "nocloud", "rootfs"], ...] = Field(min_length=1)
+    outputs: OneOrMany[Literal["apkovl", "nocloud", "rootfs"]] = Field(min_length=1)
     """What to write for each node."""

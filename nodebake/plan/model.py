@@ -1,0 +1,182 @@
+"""What a profile comes to: `Plan`, its nodes and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from nodebake.plan.boards import Arch, Board
+    from nodebake.profile.schema import Profile
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A decided value.
+
+    Attributes:
+        path: its dotted path in the profile, for instance `etcd.heartbeat_interval`.
+        value: what JSON can hold.
+        origin: `profiles/x.yaml:14`, `board rpi3`, `tuning sdcard`, `default` or `derived: why`.
+    """
+
+    path: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """One machine.
+
+    Attributes:
+        name: host name and member name.
+        role: a `member` runs etcd, a `client` does not.
+        interfaces: its addresses with their prefixes (`192.168.7.11/24`); peers use the first.
+        fqdn: its name in the cluster's domain, or its name alone when there is no domain.
+        dns: all its names, the host name first; without the cluster's shared names.
+    """
+
+    name: str
+    role: Literal["member", "client"]
+    interfaces: tuple[str, ...]
+    fqdn: str
+    dns: tuple[str, ...]
+
+    @property
+    def ip(self) -> str:
+        """The address that peers use, without its prefix."""
+        return self.ips[0]
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """All addresses, without their prefixes."""
+        return tuple(interface.partition("/")[0] for interface in self.interfaces)
+
+    @property
+    def url_host(self) -> str:
+        """The address that peers use, as it stands in a URL (RFC 3986: IPv6 in brackets)."""
+        return f"[{self.ip}]" if ":" in self.ip else self.ip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything decided about a cluster before the first byte is written; holds no secrets.
+
+    Attributes:
+        name: the profile's; names the directory of the artefacts.
+        profile: what the user wrote, with the schema's defaults.
+        board: the kind of machine.
+        arch: `uname -m` of the nodes.
+        memory: bytes of one machine.
+        init: what starts services.
+        libc: what dynamic binaries need.
+        nodes: in the order of the profile.
+        settings: one per path.
+        parts: what the components decided, one frozen dataclass each; see `part`.
+        warnings: what works but is probably not meant.
+        directory: where the profile's relative file names start; not in the JSON.
+    """
+
+    name: str
+    profile: Profile
+    board: Board
+    arch: Arch
+    memory: int
+    init: Literal["openrc", "systemd"]
+    libc: Literal["musl", "glibc"]
+    nodes: tuple[NodePlan, ...]
+    settings: tuple[Setting, ...]
+    parts: tuple[object, ...] = ()
+    warnings: tuple[str, ...] = ()
+    directory: Path
+
+    @property
+    def members(self) -> tuple[NodePlan, ...]:
+        """The nodes that run etcd."""
+        return tuple(node for node in self.nodes if node.role == "member")
+
+    @property
+    def shared_names(self) -> tuple[str, ...]:
+        """The names that stand for any member: `etcd`, and `etcd.<domain>` when there is a domain."""
+        cluster = self.profile.cluster
+        qualified = (f"{name}.{cluster.domain}" for name in cluster.shared_names if cluster.domain)
+        return (*cluster.shared_names, *qualified)
+
+    def node(self, name: str) -> NodePlan:
+        """Return the node called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def part(self, kind: type[Part]) -> Part:
+        """Return what a component decided, by its class.
+
+        Raises:
+            KeyError: no component decided such a thing.
+        """
+        for part in self.parts:
+            if isinstance(part, kind):
+                return part
+        raise KeyError(kind.__name__)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold of it: the same on every machine."""
+        return {
+            "name": self.name,
+            "board": self.board.name,
+            "arch": self.arch,
+            "memory": self.memory,
+            "init": self.init,
+            "libc": self.libc,
+            "shared_names": list(self.shared_names),
+            "nodes": [
+                {
+                    "name": node.name,
+                    "role": node.role,
+                    "interfaces": list(node.interfaces),
+                    "fqdn": node.fqdn,
+                    "dns": list(node.dns),
+                }
+                for node in self.nodes
+            ],
+            "settings": [
+                {"path": setting.path, "value": setting.value, "origin": setting.origin}
+                for setting in self.settings
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def with_part(plan: Plan, part: object, settings: Iterable[Setting], warnings: Iterable[str] = ()) -> Plan:
+    """Return `plan` with what a component decided.
+
+    Args:
+        plan: left as it is.
+        part: a frozen dataclass of the component's own; `Plan.part` finds it by its class.
+        settings: take the place of those with the same path; new ones stand with the rest of their section.
+        warnings: come after those that are there.
+    """
+    rows = {setting.path: setting for setting in (*plan.settings, *settings)}
+    sections = {path: order for order, path in reversed(list(enumerate(map(_section, rows))))}
+    ordered = sorted(rows.values(), key=lambda setting: sections[_section(setting.path)])
+    return replace(
+        plan,
+        parts=(*plan.parts, part),
+        settings=tuple(ordered),
+        warnings=(*plan.warnings, *warnings),
+    )
+
+
+def _section(path: str) -> str:
+    return path.partition(".")[0].partition("[")[0]

@@ -1,0 +1,192 @@
+"""A profile's file -> `Loaded`: found, read, extended, validated, with the line of every value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from nodebake.errors import Problem, ProfileError
+from nodebake.profile import positions, wording
+from nodebake.profile.positions import Written
+from nodebake.profile.schema import Profile
+from nodebake.profile.types import told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROFILES = CHECKOUT / "profiles"
+_LARGEST = 4 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A valid profile, and where each of its values was written.
+
+    Attributes:
+        name: the file's name without its suffix; names the directory of the artefacts.
+        path: the profile's file.
+        profile: what it says, with defaults.
+        marks: `file:line` by dotted path (`nodes[2].address`) of what the user wrote; the file itself
+            stands under the empty path.
+    """
+
+    name: str
+    path: Path
+    profile: Profile
+    marks: Mapping[str, str]
+
+    @property
+    def directory(self) -> Path:
+        """The directory that relative file names in the profile start from."""
+        return self.path.parent
+
+    def problem(self, path: str, what: str, todo: str = "") -> Problem:
+        """Return a problem with the value at `path`, placed at it or at the nearest value around it."""
+        return Problem(where=_nearest(self.marks, path), path=path, what=what, todo=todo)
+
+    def origin(self, path: str) -> str:
+        """Return the `file:line` where the user wrote the value at `path`, or `default`."""
+        return self.marks.get(path, "default")
+
+
+def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
+    """Read and validate a profile.
+
+    Args:
+        name_or_path: a name in `profiles`, or the path of a file (with a slash or a .yaml suffix).
+        profiles: the directory of profiles known by name.
+
+    Raises:
+        ProfileError: with every problem there is, in the order of the file.
+    """
+    path = _find(name_or_path, profiles, Path())
+    if not _NAME.fullmatch(path.stem):
+        what = f"the file name {path.name!r} cannot name a directory of artefacts"
+        raise ProfileError([Problem(what=what, todo="use letters, digits, '.', '_' and '-'")])
+    written = _extended(path, profiles, ())
+    data = written.plain()
+    values = dict(written.walk())
+    problems = list(wording.urls(values))
+    try:
+        profile = Profile.model_validate(data)
+    except ValidationError as error:
+        known = {problem.path for problem in problems}
+        more = wording.problems(error, values)
+        problems += [problem for problem in more if problem.path not in known]
+    if problems:
+        raise ProfileError(sorted(problems, key=_line))
+    marks = {path: value.where for path, value in values.items()}
+    return Loaded(name=path.stem, path=path, profile=profile, marks=marks)
+
+
+def names(profiles: Path = PROFILES) -> tuple[str, ...]:
+    """Return the names that `load` knows, sorted."""
+    return tuple(sorted(path.stem for path in profiles.glob("*.yaml")))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a profile's file, for editors."""
+    made = Profile.model_json_schema()
+    extends = {
+        "type": "string",
+        "title": "Extends",
+        "description": "A profile this one is laid over: its name, or its path from this file.",
+    }
+    made["properties"] = {"extends": extends, **made["properties"]}
+    # A profile that extends another may leave anything to it, so an editor must not ask for it.
+    made["anyOf"] = [{"required": ["extends"]}, {"required": made.pop("required")}]
+    made["title"] = "A nodebake profile"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def shown(path: Path) -> str:
+    """Return a file's name for messages: from the checkout or the current directory when it is inside."""
+    absolute = path.resolve()
+    for root in (CHECKOUT, Path.cwd()):
+        if absolute.is_relative_to(root):
+            return str(absolute.relative_to(root))
+    return str(path)
+
+
+def _nearest(marks: Mapping[str, str], path: str) -> str:
+    while path and path not in marks:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return marks.get(path, "")
+
+
+def _line(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return file, int(line) if line.isdigit() else 0
+
+
+def _find(name: str, profiles: Path, directory: Path, where: str = "") -> Path:
+    """Return the file that `name` stands for, seen from `directory`."""
+    is_path = "/" in name or name.endswith((".yaml", ".yml"))
+    try:
+        path = directory / Path(name).expanduser() if is_path else profiles / f"{name}.yaml"
+        if path.is_file():
+            return path.absolute()
+        what = f"{name!r} is a directory" if path.is_dir() else f"there is no profile {name!r}"
+        todo = _near_miss(path, profiles)
+    except (OSError, RuntimeError, ValueError) as error:
+        what, todo = f"{name!r} cannot be the name of a file ({error})", "check it"
+    raise ProfileError([Problem(where=where, what=what, todo=todo)])
+
+
+def _near_miss(path: Path, profiles: Path) -> str:
+    directory = path.parent if path.parent.is_dir() else profiles
+    known = {name: name for name in names(profiles)}
+    if directory.resolve() != profiles.resolve():
+        known |= {str(near): near.stem for near in directory.glob("*.yaml")}
+    close = [name for name, stem in known.items() if get_close_matches(path.stem, [stem])]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known are {', '.join(known)}" if known else f"there are no profiles in {shown(profiles)}"
+
+
+def _extended(path: Path, profiles: Path, chain: tuple[Path, ...]) -> Written:
+    """Return what the file says, laid over what it extends."""
+    file = shown(path)
+    written = positions.read(_content(path, file), file)
+    if not isinstance(written.value, dict):
+        what = f"{told(written.value)} is not a profile"
+        raise ProfileError([Problem(where=written.where, what=what, todo="begin with schema: 1")])
+    if "extends" not in written.value:
+        return written
+    extends = written.value["extends"]
+    own = Written(
+        value={key: value for key, value in written.value.items() if key != "extends"}, where=written.where
+    )
+    if not isinstance(extends.value, str):
+        problem = Problem(
+            where=extends.where, path="extends", what="not a name", todo="write one profile's name or path"
+        )
+        raise ProfileError([problem])
+    base = _find(extends.value, profiles, path.parent, extends.where)
+    chain = (*chain, path.resolve())
+    if base.resolve() in chain:
+        cycle = " extends ".join(shown(link) for link in (*chain, base))
+        problem = Problem(
+            where=extends.where, path="extends", what=f"a circle: {cycle}", todo="remove one of them"
+        )
+        raise ProfileError([problem])
+    return own.over(_extended(base, profiles, chain))
+
+
+def _content(path: Path, file: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise ProfileError([Problem(where=file, what=what, todo="check its permissions")]) from error
+    if len(content) > _LARGEST:
+        raise ProfileError([Problem(where=file, what="larger than 4 MiB", todo="is this a profile?")])
+    return content

@@ -1,0 +1,67 @@
+"""The profiles that come along, and the schema for editors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nodebake.plan import resolve
+from nodebake.profile.load import PROFILES, load, names, schema
+
+SHIPPED = names()
+
+
+def test_every_promised_profile_is_shipped() -> None:
+    """There is one profile per seed system and one for machines of the user's own; bases are not listed."""
+    expected = {"flannel-base", "kubeasz", "manual-k8s", "pi3", "systemd-tls", "vm"}
+    assert expected <= set(SHIPPED)
+    assert "systemd" not in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_profile_is_good(name: str) -> None:
+    """A shipped profile has no problems and nothing to warn of."""
+    plan, problems = resolve(load(name))
+    assert (problems, plan.warnings) == ([], ())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_profile_points_editors_to_the_schema(name: str) -> None:
+    """Its first line is the modeline that YAML language servers read."""
+    first = (PROFILES / f"{name}.yaml").read_text().partition("\n")[0]
+    assert first == "# yaml-language-server: $schema=schema.json"
+
+
+def test_no_two_shipped_profiles_share_a_vault() -> None:
+    """The cluster's name is the vault's."""
+    clusters = [load(name).profile.cluster.name for name in SHIPPED]
+    assert sorted(set(clusters)) == sorted(clusters)
+
+
+def test_schema_file_is_current() -> None:
+    """profiles/schema.json is what `./invoke schema` prints."""
+    expected = json.dumps(schema(), indent=2) + "\n"
+    message = "write it anew: ./invoke schema > profiles/schema.json"
+    assert expected == (PROFILES / "schema.json").read_text(), message
+
+
+def test_schema_explains_every_key() -> None:
+    """Every key of every section has a description, which is what an editor shows."""
+    made = schema()
+    sections = {"Profile": made, **made["$defs"]}
+    silent = [
+        f"{section}.{key}"
+        for section, value in sections.items()
+        for key, field in value["properties"].items()
+        if not (field | sections.get(field.get("$ref", "").rpartition("/")[2], {})).get("description")
+    ]
+    assert silent == []
+
+
+def test_schema_knows_extends() -> None:
+    """A profile that extends another needs no further key; one that does not needs the usual."""
+    made = schema()
+    assert "extends" in made["properties"]
+    assert {"required": ["extends"]} in made["anyOf"]
+    assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
