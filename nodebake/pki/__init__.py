@@ -1,0 +1,24 @@
+"""Authorities, leaves and host keys: PEM bytes in memory. The owner of `cryptography`; knows no paths."""
+
+from nodebake.pki.authority import Authority
+from nodebake.pki.certificate import Facts, Leaf, LeafRequest, Subject, Terms, Usage, describe
+from nodebake.pki.chain import same_certificates
+from nodebake.pki.keys import ALGORITHMS, Algorithm, HostKey, is_encrypted, new_host_key, new_key
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "Authority",
+    "Facts",
+    "HostKey",
+    "Leaf",
+    "LeafRequest",
+    "Subject",
+    "Terms",
+    "Usage",
+    "describe",
+    "is_encrypted",
+    "new_host_key",
+    "new_key",
+    "same_certificates",
+]

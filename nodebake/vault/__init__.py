@@ -1,0 +1,20 @@
+"""A cluster's secrets on disk: its identity, authority, keys, and the ledger of what was issued.
+
+    vault/<cluster>/      0700
+      lock                held while a build runs; says whose process
+      cluster.json        the identity; written first
+      ca.key              the authority's key, encrypted if the profile gives a pass phrase
+      ca.chain.crt        the certificates above a brought intermediate
+      ca.crt              the authority's certificate; written last, nothing is issued before it
+      keys.json           every leaf's key and every node's SSH host key; never replaced, only added to
+      ledger.json         every certificate ever issued, itself and in words
+
+A batch is two files, keys before certificates, each written whole or not at all: whenever a build
+dies, what it leaves opens, and the next build goes on with the same keys.
+"""
+
+from nodebake.vault.ledger import LedgerRow
+from nodebake.vault.opening import open_vault
+from nodebake.vault.vault import Vault
+
+__all__ = ["LedgerRow", "Vault", "open_vault"]

@@ -1,0 +1,122 @@
+"""Opening a vault: its lock, its identity, and the authority, minted, copied or read again."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nodebake.pki import Authority, Subject, Terms, is_encrypted
+from nodebake.profile.types import seconds
+from nodebake.vault.brought import Brought
+from nodebake.vault.files import broken, locked
+from nodebake.vault.identity import identify, now
+from nodebake.vault.passphrase import Asker
+from nodebake.vault.vault import LEDGER, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from nodebake.profile import schema
+    from nodebake.vault.files import Files
+
+CERTIFICATE = "ca.crt"
+CHAIN = "ca.chain.crt"
+KEY = "ca.key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    authority: Authority
+    passphrase: bytes | None = field(repr=False)
+
+
+@contextmanager
+def open_vault(
+    directory: Path,
+    *,
+    cluster: str,
+    pki: schema.Pki,
+    profile_dir: Path,
+    ask: Callable[[str], str] | None,
+    environ: Mapping[str, str],
+) -> Iterator[Vault]:
+    """Open a cluster's vault, made if it is not there, and keep it locked meanwhile.
+
+    Args:
+        directory: the vault itself, `vault/<cluster>`.
+        cluster: the name in the profile.
+        pki: that section of the profile.
+        profile_dir: what file names in the profile are relative to.
+        ask: shows a prompt and returns what was typed, unseen; None without a terminal.
+        environ: where a pass phrase may be.
+
+    Raises:
+        UsageError: the vault, the authority or the pass phrase cannot be used; says what to do.
+        BuildError: the disk is full or failed.
+    """
+    section = pki.authority.passphrase
+    asker = Asker(section=section, cluster=cluster, directory=profile_dir, ask=ask, environ=environ)
+    brought = Brought.named(pki.authority, profile_dir)
+    # What can be wrong with a first authority is found before the directory is made.
+    first = None if os.path.lexists(directory / CERTIFICATE) else _prepare(pki, cluster, brought, asker)
+    with locked(directory) as files:
+        identity = identify(files, cluster)
+        minted = first is not None and not files.has(CERTIFICATE)
+        if first and minted:
+            _store(files, first)
+        yield Vault(
+            files,
+            identity=identity,
+            authority=first.authority if first and minted else _stored(files, brought, asker),
+            minted=minted and brought is None,
+            terms=_terms(pki, pki.leaf_lifetime),
+        )
+
+
+def _prepare(pki: schema.Pki, cluster: str, brought: Brought | None, asker: Asker) -> _Prepared:
+    if brought is None:
+        name = pki.authority.common_name or f"{cluster} etcd CA"
+        passphrase = asker.passphrase(twice=True)
+        authority = Authority.mint(name, _terms(pki, pki.authority.lifetime), now=now())
+        return _Prepared(authority=authority, passphrase=passphrase)
+    key = brought.key()
+    passphrase = asker.passphrase(twice=not is_encrypted(key))
+    authority = Authority.load(
+        brought.certificate(), key, chain_pem=brought.chain(), passphrase=passphrase, now=now()
+    )
+    return _Prepared(authority=authority, passphrase=passphrase)
+
+
+def _store(files: Files, first: _Prepared) -> None:
+    if files.has(LEDGER):
+        raise broken(files.directory, f"{CERTIFICATE}, which has issued certificates, is missing")
+    files.write(KEY, first.authority.key_pem(first.passphrase))
+    if first.authority.chain:
+        files.write(CHAIN, first.authority.chain)
+    files.write(CERTIFICATE, first.authority.certificate)
+
+
+def _stored(files: Files, brought: Brought | None, asker: Asker) -> Authority:
+    if not files.has(KEY):
+        raise broken(files.directory, f"{KEY}, the authority's key, is missing")
+    key = files.read(KEY)
+    certificate, chain = files.read(CERTIFICATE), files.read(CHAIN) if files.has(CHAIN) else b""
+    if brought:
+        brought.check_same(certificate + chain, files.directory)
+    passphrase = asker.passphrase(twice=not is_encrypted(key))
+    authority = Authority.load(certificate, key, chain_pem=chain, passphrase=passphrase, now=now())
+    if passphrase and not is_encrypted(key):
+        files.write(KEY, authority.key_pem(passphrase))
+    return authority
+
+
+def _terms(pki: schema.Pki, lifetime: str) -> Terms:
+    return Terms(
+        subject=Subject(**pki.subject.model_dump()),
+        algorithm=pki.algorithm,
+        lifetime=seconds(lifetime),
+        backdate=seconds(pki.backdate),
+    )
