@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from nodebake.errors import InputError
+from nodebake.progress import Silent
+from nodebake.sources import Sources, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("NODEBAKE_CACHE", ROOT / "cache"))
 
 
 def need(tool: str, *, package: str) -> str:
@@ -17,6 +28,17 @@ def need(tool: str, *, package: str) -> str:
     if found is None:
         missing(f"{tool} is not installed (apt-get install {package})")
     return str(found)
+
+
+@cache
+def need_etcd() -> Mapping[str, bytes]:
+    """Return `etcd` and `etcdctl` for this machine; skip the test without them, or fail it in CI."""
+    want = Want(name="etcd", version="3.5.16", arch=platform.machine(), files=("etcd", "etcdctl"))
+    try:
+        return Sources(lock=ROOT / "sources.lock", cache=CACHE, progress=Silent()).fetch(want).files
+    except InputError as error:
+        missing(str(error))
+        raise
 
 
 def need_root() -> None:

@@ -1,0 +1,154 @@
+"""The operating system: names, network, clock, accounts, and what starts at boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodebake.components.base import checks
+from nodebake.components.base.files import files
+from nodebake.components.base.part import FIRST_UID, Account, BasePart
+from nodebake.components.contract import Baked, Materials, Want
+from nodebake.plan import Setting, with_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nodebake.errors import Problem
+    from nodebake.pki import LeafRequest
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.profile.load import Loaded
+
+__all__ = ["Account", "BasePart", "bake", "decide", "leaves", "wants"]
+
+# With an overlay Alpine's initramfs enables nothing but a clock, so this is the whole list. It is written
+# out rather than asked for with etc/.default_boot_services, which brings `firstboot` and other things that
+# differ between releases. modloop, modules: the kernel's packet sockets are a module.
+_RUNLEVELS = {
+    "sysinit": ("cgroups", "devfs", "dmesg", "hwdrivers", "mdev", "modloop"),
+    "boot": (
+        "bootmisc",
+        "hostname",
+        "modules",
+        "networking",
+        "nodebake-clock",
+        "seedrng",
+        "sysctl",
+        "syslog",
+    ),
+    "default": (),
+    "shutdown": ("killprocs", "mount-ro", "savecache"),
+}
+_ALPINE_MODULES = ("af_packet", "ipv6")
+_FILESYSTEM_TOOLS = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs", "f2fs": "f2fs-tools"}
+
+
+def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
+    """Return `plan` with a `BasePart`, its settings and warnings, and everything wrong in the profile."""
+    profile = plan.profile
+    part = BasePart(
+        hosts=tuple(_hosts(plan)),
+        services=_services(plan),
+        packages=_packages(plan),
+        modules=(_ALPINE_MODULES if plan.init == "openrc" else ()) + profile.system.modules,
+        sysctl=dict(profile.system.sysctl),
+        accounts=tuple(
+            Account(name=user.name, uid=FIRST_UID + index, groups=user.groups)
+            for index, user in enumerate(profile.access.users)
+        ),
+        variants=tuple(_variants(plan)),
+    )
+    planned = with_part(plan, part, tuple(_settings(part)), tuple(checks.warnings(plan)))
+    return planned, list(checks.problems(loaded, plan))
+
+
+def wants(plan: Plan) -> tuple[Want, ...]:
+    """Return nothing: the operating system has its own programs."""
+    del plan
+    return ()
+
+
+def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
+    """Return nothing."""
+    del plan, node
+    return ()
+
+
+def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
+    """Return the node's files of the operating system."""
+    return Baked(root=files(plan, node, plan.part(BasePart), materials))
+
+
+def _hosts(plan: Plan) -> Iterator[str]:
+    """Yield hosts(5) lines; a shared name has one line per member, and resolvers return them all."""
+    for node in plan.nodes:
+        for ip in node.ips:
+            yield f"{ip} {' '.join(dict.fromkeys((node.fqdn, *node.dns)))}"
+    for member in plan.members:
+        for ip in member.ips if plan.shared_names else ():
+            yield f"{ip} {' '.join(plan.shared_names)}"
+
+
+def _services(plan: Plan) -> dict[str, tuple[str, ...]]:
+    if plan.init != "openrc":
+        return {}
+    profile = plan.profile
+    boot = [("nodebake-data", profile.machine.data), ("nodebake-users", profile.access.users)]
+    default = [
+        ("acpid", plan.board.firmware is None),
+        ("chronyd", profile.network.ntp),
+        ("sshd", _ssh(plan)),
+    ]
+    return _RUNLEVELS | {
+        "boot": (*_RUNLEVELS["boot"], *(name for name, wanted in boot if wanted)),
+        "default": tuple(name for name, wanted in default if wanted),
+    }
+
+
+def _packages(plan: Plan) -> tuple[str, ...]:
+    if plan.init != "openrc":
+        return ()
+    profile = plan.profile
+    data = profile.machine.data
+    wanted = [
+        ("chrony", profile.network.ntp),
+        ("openssh", _ssh(plan)),
+        ("tzdata", profile.system.timezone != "UTC"),
+        (_FILESYSTEM_TOOLS[data.filesystem] if data else "", data),
+    ]
+    return tuple(
+        dict.fromkeys(("alpine-base", *(name for name, use in wanted if use), *profile.system.packages))
+    )
+
+
+def _ssh(plan: Plan) -> bool:
+    access = plan.profile.access
+    return bool(access.ssh_authorized_keys) or any(user.ssh_authorized_keys for user in access.users)
+
+
+def _variants(plan: Plan) -> Iterator[str]:
+    profile = plan.profile
+    yield from ("any", plan.init)
+    # cloud-init writes network and resolver itself, from the seed's network-config.
+    own_network = plan.init == "openrc" or "nocloud" not in profile.outputs
+    if own_network and profile.network.nameservers:
+        yield "resolver"
+    if own_network and plan.init == "systemd":
+        yield "networkd"
+    if plan.init == "openrc" or profile.system.modules:
+        yield "modules"
+    if profile.system.sysctl:
+        yield "sysctl"
+    if profile.network.ntp:
+        yield f"ntp-{plan.init}"
+    if profile.machine.data:
+        yield from ("data", f"data-{plan.init}")
+    if profile.access.users:
+        yield f"users-{plan.init}"
+
+
+def _settings(part: BasePart) -> Iterator[Setting]:
+    for level, services in part.services.items():
+        origin = "derived: all that Alpine is to start"
+        yield Setting(path=f"runlevels.{level}", value=list(services), origin=origin)
+    if part.packages:
+        yield Setting(path="packages", value=list(part.packages), origin="derived: for these services")

@@ -1,0 +1,152 @@
+"""etcd: a member's configuration, certificates, binaries and service; etcdctl on every node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodebake.components.contract import Baked, Materials, Want
+from nodebake.components.etcd import checks
+from nodebake.components.etcd.config import conf_yml
+from nodebake.components.etcd.part import CONFIG_FILE, EtcdPart, Pair
+from nodebake.components.etcd.resolve import resolve
+from nodebake.components.mount import unit_name
+from nodebake.overlay import render
+from nodebake.pki import LeafRequest
+from nodebake.plan import with_part
+from nodebake.tree import Entry, Tree, file, link, merge
+
+if TYPE_CHECKING:
+    from nodebake.errors import Problem
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.profile.load import Loaded
+
+__all__ = ["CONFIG_FILE", "EtcdPart", "Pair", "bake", "decide", "leaves", "wants"]
+
+_LOCAL_DNS = ("localhost",)
+_LOCAL_IPS = ("127.0.0.1", "::1")
+
+
+def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
+    """Return `plan` with an `EtcdPart`, its settings and warnings, and everything wrong in the profile."""
+    unknown = list(checks.known_version(loaded))
+    if unknown:
+        return plan, unknown
+    part, settings = resolve(loaded, plan)
+    planned = with_part(plan, part, settings, tuple(checks.warnings(plan, part)))
+    return planned, list(checks.problems(loaded, plan, part))
+
+
+def wants(plan: Plan) -> tuple[Want, ...]:
+    """Return etcd and etcdctl for the plan's architecture."""
+    version = plan.part(EtcdPart).version
+    return (Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl")),)
+
+
+def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
+    """Return the node's leaves: server and peer for a member, a client's for every node.
+
+    Server and peer can both be either side of a connection: members call each other, and etcd's HTTP
+    gateway calls its own server with the server's certificate.
+    """
+    names = tuple(dict.fromkeys((*node.dns, *plan.shared_names, *_LOCAL_DNS)))
+    ips = tuple(dict.fromkeys((*node.ips, *_LOCAL_IPS)))
+    return tuple(
+        LeafRequest(
+            holder=node.name,
+            name=name,
+            common_name=node.name,
+            dns=() if name == "client" else names,
+            ips=() if name == "client" else ips,
+            usages=("client",) if name == "client" else ("server", "client"),
+        )
+        for name in _leaf_names(plan, node)
+    )
+
+
+def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
+    """Return the node's etcd: all of it for a member, certificate and etcdctl for a client."""
+    part = plan.part(EtcdPart)
+    pieces = [_tools(part, materials), _pki(plan, node, materials), _programs(plan, node, materials)]
+    if node.role == "member":
+        pieces += [_service(plan, part), _configuration(part, node, materials)]
+    return Baked(root=merge(*pieces))
+
+
+def _leaf_names(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    part = plan.part(EtcdPart)
+    if node.role != "member":
+        return ("client",)
+    return tuple(sorted(part.pairs.values(), reverse=True))
+
+
+def _tools(part: EtcdPart, materials: Materials) -> Tree:
+    del materials  # paths only
+    return render(
+        "etcd",
+        ["tools"],
+        {
+            "endpoints": part.endpoints,
+            "ca": part.ca,
+            "cert": part.client.certificate,
+            "key": part.client.key,
+        },
+    )
+
+
+def _pki(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
+    part = plan.part(EtcdPart)
+    names = part.pairs if node.role == "member" else {part.client: "client"}
+    entries: dict[str, Entry] = {part.ca: file(materials.trust)}
+    for pair, name in names.items():
+        leaf = materials.leaves[name]
+        entries[pair.certificate] = file(leaf.certificate)
+        entries[pair.key] = file(leaf.key, 0o600)
+    return Tree(entries)
+
+
+def _programs(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
+    fetched = materials.fetched["etcd"]
+    names = ("etcd", "etcdctl") if node.role == "member" else ("etcdctl",)
+    bin_dir = plan.part(EtcdPart).bin_dir
+    entries = {f"{bin_dir}/{name}": file(fetched.files[name], 0o755, shared=True) for name in names}
+    if plan.libc == "musl":
+        entries |= {path: file(content, 0o755, shared=True) for path, content in fetched.runtime.items()}
+    return Tree(entries)
+
+
+def _configuration(part: EtcdPart, node: NodePlan, materials: Materials) -> Tree:
+    return Tree({CONFIG_FILE: file(conf_yml(part, node, token=materials.token))})
+
+
+def _service(plan: Plan, part: EtcdPart) -> Tree:
+    tree = render("etcd", ["any", plan.init], _values(plan, part))
+    if plan.init == "openrc":
+        return merge(tree, Tree({"etc/runlevels/default/etcd": link("/etc/init.d/etcd")}))
+    enabled = "etc/systemd/system/multi-user.target.wants/etcd.service"
+    return merge(tree, Tree({enabled: link("/etc/systemd/system/etcd.service")}))
+
+
+def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
+    # Up to 3.4 etcd refuses to run on this architecture without being asked twice.
+    old_arm = plan.arch == "aarch64" and part.release < (3, 5, 0)
+    path = "livez" if part.has_livez() else "health?serializable=true"
+    keys = dict.fromkeys((part.server.key, part.peer.key))
+    certificates = dict.fromkeys((part.ca, part.server.certificate, part.peer.certificate))
+    return {
+        "bin_dir": part.bin_dir,
+        "config_file": CONFIG_FILE,
+        "data_dir": part.data_dir,
+        "wal_dir": part.wal_dir,
+        "data_mount": part.data_mount,
+        "data_device": part.data_device,
+        "mount_unit": unit_name(part.data_mount) if part.data_mount else "",
+        "keys": list(keys),
+        "readable": [CONFIG_FILE, *certificates, *keys],
+        "health_url": f"http://127.0.0.1:{part.metrics_port}/{path}",
+        "memory_limit": part.memory_limit,
+        "environment": {"ETCD_UNSUPPORTED_ARCH": "arm64"} if old_arm else {},
+        "open_files": part.open_files,
+        "nice": part.nice,
+        "oom_score_adjust": part.oom_score_adjust,
+        "restart_delay": part.restart_delay,
+    }

@@ -1,0 +1,84 @@
+"""The nouns of this component: what is decided about etcd for a whole cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nodebake.profile.schema import Scalar
+
+CONFIG_FILE = "/etc/etcd/conf.yml"
+OLDEST_MINOR, NEWEST_MINOR = 4, 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Where one certificate and its key lie on a node."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdPart:
+    """Everything about etcd that is the same on all nodes.
+
+    Attributes:
+        version: upstream's version.
+        data_dir: absolute path; `wal_dir` too, or empty.
+        data_mount: mount point that must be mounted before etcd starts, or empty.
+        data_device: what is to be mounted there, for messages.
+        heartbeat_interval: milliseconds, as `election_timeout`.
+        snapshot_count: transactions.
+        quota_backend_bytes: bytes, as `max_request_bytes` and `memory_limit`.
+        settings: the user's further settings, checked, by etcd's own names.
+        ca: path of the authority's certificate.
+        initial_cluster: etcd's own form, `name=url,name=url`.
+        endpoints: client URL of every member.
+    """
+
+    version: str
+    data_dir: str
+    wal_dir: str
+    data_mount: str
+    data_device: str
+    bin_dir: str
+    client_port: int
+    peer_port: int
+    metrics_port: int
+    heartbeat_interval: int
+    election_timeout: int
+    snapshot_count: int
+    quota_backend_bytes: int
+    max_request_bytes: int
+    auto_compaction_mode: str
+    auto_compaction_retention: str
+    memory_limit: int
+    open_files: int
+    oom_score_adjust: int
+    nice: int
+    restart_delay: int
+    log_level: str
+    ca: str
+    server: Pair
+    peer: Pair
+    client: Pair
+    settings: dict[str, Scalar]
+    initial_cluster: str
+    endpoints: tuple[str, ...]
+
+    @property
+    def release(self) -> tuple[int, int, int]:
+        """Return the version as numbers that compare."""
+        major, minor, patch = (int(number) for number in self.version.split("."))
+        return major, minor, patch
+
+    @property
+    def pairs(self) -> dict[Pair, str]:
+        """Return the name of the leaf for every pair of paths: one leaf where several uses share paths."""
+        return {self.client: "client", self.peer: "peer", self.server: "server"}
+
+    def has_livez(self) -> bool:
+        """Tell whether this release answers /livez (etcd changelogs: 3.4.29 and 3.5.11)."""
+        return self.release >= (3, 5, 11) or (3, 4, 29) <= self.release < (3, 5, 0)

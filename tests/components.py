@@ -1,0 +1,105 @@
+"""Plans and materials for the tests of what components bake."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from nodebake.components import COMPONENTS
+from nodebake.components.contract import Fetched, Materials
+from nodebake.pki import Authority, Leaf, Terms, new_host_key
+from nodebake.plan import resolve
+from nodebake.profile.load import load
+from nodebake.tree import Tree, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from nodebake.errors import Problem
+    from nodebake.plan import NodePlan, Plan
+
+EPOCH = 1_790_000_000
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJqfKxLN1CvdpUvvJHQC4sK6x1X6U3J9mW0kTqzQ8y5V me@desk"
+PROFILE: dict[str, Any] = {
+    "schema": 1,
+    "cluster": {"name": "edge", "domain": "edge.example.com"},
+    "machine": {"os": "alpine", "board": "rpi3", "data": {}},
+    "network": {"gateway": ["192.168.7.1"], "nameservers": ["192.168.7.1"], "ntp": ["pool.ntp.org"]},
+    "nodes": [{"name": f"m{number}", "address": [f"192.168.7.1{number}/24"]} for number in (1, 2, 3)],
+    "etcd": {"version": "3.5.16", "storage": "sdcard"},
+    "access": {"ssh_authorized_keys": [KEY]},
+    "outputs": ["apkovl"],
+}
+DEBIAN: dict[str, Any] = {"machine": {"os": "debian", "board": "vm"}, "outputs": ["rootfs"]}
+_NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_TERMS = Terms(lifetime=20 * 365 * 86400)
+
+
+def decide(directory: Path, **changes: dict[str, Any] | list[Any]) -> tuple[Plan, list[Problem]]:
+    """Return the plan and the problems of PROFILE with `changes` laid over its sections."""
+    profile = copy.deepcopy(PROFILE)
+    for section, change in changes.items():
+        profile[section] = profile.get(section, {}) | change if isinstance(change, dict) else change
+    path = directory / "edge.yaml"
+    path.write_text(yaml.safe_dump(profile, sort_keys=False))
+    loaded = load(str(path))
+    plan, problems = resolve(loaded)
+    for component in COMPONENTS:
+        plan, more = component.decide(loaded, plan)
+        problems += more
+    return plan, problems
+
+
+def plan_of(directory: Path, **changes: dict[str, Any] | list[Any]) -> Plan:
+    """Return the plan of a profile that has to be right."""
+    plan, problems = decide(directory, **changes)
+    assert not problems, "\n".join(str(problem) for problem in problems)
+    return plan
+
+
+@cache
+def authority() -> Authority:
+    """Return the authority of all tests."""
+    return Authority.mint("tests", _TERMS, now=_NOW)
+
+
+def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | None = None) -> Materials:
+    """Return real certificates and, unless `programs` says otherwise, programs that are only names."""
+    leaves: dict[str, Leaf] = {
+        request.name: authority().issue(request, _TERMS, now=_NOW)
+        for component in COMPONENTS
+        for request in component.leaves(plan, node)
+    }
+    fetched = Fetched(
+        files=programs or {"etcd": b"etcd", "etcdctl": b"etcdctl"},
+        runtime={} if programs else {"lib/ld-linux.so": b"loader"},
+        used=(),
+        fallback="",
+        linking="static",
+    )
+    return Materials(
+        fetched={"etcd": fetched},
+        leaves=leaves,
+        trust=authority().trust,
+        token="edge-0123456789abcdef",  # noqa: S106 - of a test
+        host_key=new_host_key(),
+        epoch=EPOCH,
+        profile_dir=plan.directory,
+    )
+
+
+def baked(plan: Plan, name: str = "m1", *, programs: Mapping[str, bytes] | None = None) -> Tree:
+    """Return all root files of one node."""
+    node = plan.node(name)
+    given = materials(plan, node, programs=programs)
+    return merge(*(component.bake(plan, node, given).root for component in COMPONENTS))
+
+
+def text(tree: Tree, path: str) -> str:
+    """Return a file's text."""
+    return tree[path].content.decode()

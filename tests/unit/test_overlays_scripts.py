@@ -1,0 +1,102 @@
+"""Promises of every script that runs on a node, as shipped and as rendered."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake.command import run
+from nodebake.overlay import OVERLAYS
+from tests.components import DEBIAN, KEY, baked, plan_of
+from tests.need import need, need_root, shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.tree import Tree
+
+USERS = {"users": [{"name": "ada", "ssh_authorized_keys": [KEY], "groups": ["wheel", "kiosk"]}]}
+
+
+def _scripts(tree: Tree) -> dict[str, bytes]:
+    shell = ("etc/profile.d/", "etc/conf.d/", "etc/nodebake/etcd")
+    return {
+        path: entry.content
+        for path, entry in tree.items()
+        if stat.S_ISREG(entry.mode) and (entry.content.startswith(b"#!") or path.startswith(shell))
+    }
+
+
+@pytest.mark.parametrize("os", ["alpine", "debian"])
+def test_scripts_are_posix_sh(tmp_path: Path, os: str) -> None:
+    """Shellcheck finds nothing in any script or sourced file, and busybox can parse them all."""
+    shellcheck = need("shellcheck", package="shellcheck")
+    busybox = need("busybox", package="busybox-static")
+    scripts = _scripts(baked(plan_of(tmp_path, access=USERS, **(DEBIAN if os == "debian" else {}))))
+    assert {"usr/local/lib/nodebake/etcd-prepare", "etc/nodebake/etcd"} <= set(scripts)
+    for path, content in scripts.items():
+        file = tmp_path / path.replace("/", "_")
+        file.write_bytes(content)
+        # SC2034: a sourced file's variables are used by whoever sources it.
+        extra = [] if content.startswith(b"#!") else ["--exclude=SC2034"]
+        run([shellcheck, "--shell=sh", *extra, file])
+        run([busybox, "ash", "-n", file])
+
+
+def test_every_shipped_script_is_clean() -> None:
+    """No script in overlays/ escapes the check because no test renders it."""
+    shellcheck = need("shellcheck", package="shellcheck")
+    scripts = [path for path in OVERLAYS.rglob("*") if path.is_file() and path.read_bytes().startswith(b"#!")]
+    assert scripts
+    run([shellcheck, "--shell=sh", *scripts])
+
+
+@pytest.fixture
+def alpine(tmp_path: Path) -> Path:
+    """Return a real Alpine root file system with the artefact laid over it."""
+    need_root()
+    root = tmp_path / "alpine"
+    root.mkdir()
+    run(["tar", "-xzf", shared("alpine-minirootfs-3.20.3-x86_64.tar.gz"), "-C", root])
+    for path, entry in baked(plan_of(tmp_path, access=USERS)).items():
+        if stat.S_ISREG(entry.mode):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(entry.content)
+    return root
+
+
+def _source(root: Path, script: str, call: str) -> str:
+    # What openrc-run defines, as far as the scripts use it.
+    around = "ebegin() { :; }; eend() { return $1; }; RC_SVCNAME=x"
+    return run(["chroot", root, "/bin/sh", "-euc", f"{around}; . /etc/init.d/{script}; {call}"]).decode()
+
+
+def test_etcd_user_is_made_by_alpines_own_tools(alpine: Path) -> None:
+    """Busybox's addgroup and adduser make the user with its number, and a second time changes nothing."""
+    expected = "etcd:x:2379:2379:"
+    assert _source(alpine, "etcd", "make_user; make_user; grep ^etcd: /etc/passwd").startswith(expected)
+
+
+def test_accounts_are_made_by_alpines_own_tools(alpine: Path) -> None:
+    """A user gets number, groups, keys of their own and a password that nothing matches."""
+    look = "id ada; cd /home/ada; stat -c '%U %a' .ssh .ssh/authorized_keys; grep ^ada: /etc/shadow"
+    told = _source(alpine, "nodebake-users", f"start; start; {look}").splitlines()
+    assert told[0].startswith("uid=1500(ada) gid=1500(ada) groups=")
+    assert all(f"({group})" in told[0] for group in ("wheel", "kiosk"))
+    assert told[1:3] == ["ada 700", "ada 600"]
+    assert told[3].startswith("ada:*:")
+
+
+def test_prepare_runs_under_busybox(alpine: Path) -> None:
+    """The guard that both inits share works with busybox's tools: it owns, and it refuses."""
+    _source(alpine, "etcd", "make_user")
+    conf = alpine / "etc/nodebake/etcd"
+    conf.write_text(conf.read_text().replace('DATA_MOUNT="/data"', 'DATA_MOUNT=""'))
+    run(["chroot", alpine, "/bin/sh", "/usr/local/lib/nodebake/etcd-prepare"])
+    expected = (2379, 0o700)
+    found = (alpine / "data/etcd").stat()
+    assert expected == (found.st_uid, stat.S_IMODE(found.st_mode))
+    key = (alpine / "etc/etcd/pki/server.key").stat()
+    assert (key.st_uid, key.st_gid, stat.S_IMODE(key.st_mode)) == (0, 2379, 0o640)
