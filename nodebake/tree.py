@@ -66,7 +66,9 @@ class Tree:
         normal = {_normal(path): entry for path, entry in entries.items()}
         for path in list(normal):
             for parent in _parents(path):
-                if not stat.S_ISDIR(normal.setdefault(parent, directory()).mode):
+                if parent not in normal:
+                    normal[parent] = directory()
+                elif not stat.S_ISDIR(normal[parent].mode):
                     raise BuildError(f"{path} would lie inside {parent}, which is not a directory")
         self._entries = {path: normal[path] for path in sorted(normal)}
 

@@ -27,7 +27,7 @@ class Materials:
     Attributes:
         fetched: programs by the name they were wanted by.
         leaves: this node's certificates and keys by name (`server`, `peer`, `client`).
-        trust: PEM bundle of the authority.
+        trust: the authority's certificate, PEM.
         token: the cluster's token.
         host_key: the node's SSH host key.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.

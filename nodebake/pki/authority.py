@@ -106,8 +106,13 @@ class Authority:
 
     @property
     def trust(self) -> bytes:
-        """The PEM bundle for `trusted-ca-file`: the root, and the intermediates down to the authority."""
-        return to_pem(*reversed(self.path))
+        """What the nodes trust, PEM: the authority alone.
+
+        With the root of a brought intermediate beside it, whoever holds a certificate of any other
+        intermediate of that root would be let in. Go and curl take an intermediate for an anchor; openssl
+        does with `-partial_chain`.
+        """
+        return self.certificate
 
     @property
     def not_after(self) -> dt.datetime:

@@ -139,7 +139,7 @@ class TlsPaths(Section):
     """Where the certificates and keys lie on a node."""
 
     ca: AbsolutePath = "/etc/etcd/pki/ca.crt"
-    """The authority's certificate (its chain, if it has one)."""
+    """The authority's certificate: the only one the node trusts."""
     cert: AbsolutePath = "/etc/etcd/pki/server.crt"
     """The server's certificate."""
     key: AbsolutePath = "/etc/etcd/pki/server.key"
@@ -164,7 +164,7 @@ class Etcd(Section):
     data_dir: AbsolutePath | None = None
     """Default: `etcd` on the data partition, or /var/lib/etcd without one."""
     wal_dir: AbsolutePath | None = None
-    """A directory of its own for the write-ahead log, best on another device; from the first start on."""
+    """Where to keep the write-ahead log (in `wal` in it), best on another device; from the first start on."""
     bin_dir: AbsolutePath = "/usr/local/bin"
     """Where the binaries go."""
     client_port: int = Field(default=2379, strict=True, ge=1, le=65535)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import NameOID
 
 from nodebake.command import run
-from nodebake.errors import UsageError
+from nodebake.errors import BuildError, UsageError
 from nodebake.pki import Algorithm, Authority, Leaf, LeafRequest, Subject, Terms, describe, new_host_key
 from tests.need import need
 
@@ -109,11 +109,11 @@ def usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def verify(authority: Authority, leaf: Leaf, directory: Path, purpose: str) -> str:
+def verify(authority: Authority, leaf: Leaf, directory: Path, purpose: str, *flags: str) -> str:
     """Return what openssl says about a leaf, strictly."""
     (directory / "trust.pem").write_bytes(authority.trust)
     (directory / "leaf.pem").write_bytes(leaf.certificate)
-    argv = [need("openssl", package="openssl"), "verify", "-x509_strict", "-purpose", purpose]
+    argv = [need("openssl", package="openssl"), "verify", "-x509_strict", "-purpose", purpose, *flags]
     argv += ["-CAfile", str(directory / "trust.pem"), str(directory / "leaf.pem")]
     return run(argv).decode().strip()
 
@@ -204,7 +204,7 @@ def test_a_brought_root_signs_leaves_that_verify(passphrase: bytes | None, tmp_p
 
 
 def test_an_intermediate_brings_its_chain(tmp_path: Path) -> None:
-    """Leafs carry the intermediates; the trust bundle goes from the root down; openssl needs only both."""
+    """Leafs carry the intermediates, so who trusts the root, or the authority alone, accepts them."""
     root = make("our root")
     upper = make("upper", root, Kind(path_length=1))
     lower = make("lower", upper, Kind(path_length=0, ends=30 * DAY))
@@ -212,12 +212,24 @@ def test_an_intermediate_brings_its_chain(tmp_path: Path) -> None:
     authority = Authority.load(lower.pem, lower.key_pem(), chain_pem=chain, now=NOW)
     leaf = authority.issue(PEER, TERMS, now=NOW)
     assert leaf.certificate.endswith(lower.pem + upper.pem)
-    assert authority.trust == root.pem + upper.pem + lower.pem
-    assert verify(authority, leaf, tmp_path, "sslclient") == f"{tmp_path}/leaf.pem: OK"
+    assert authority.trust == lower.pem
+    assert verify(authority, leaf, tmp_path, "sslclient", "-partial_chain") == f"{tmp_path}/leaf.pem: OK"
     (tmp_path / "root.pem").write_bytes(root.pem)
     openssl, bundle = need("openssl", package="openssl"), tmp_path / "leaf.pem"
     run([openssl, "verify", "-x509_strict", "-CAfile", tmp_path / "root.pem", "-untrusted", bundle, bundle])
     assert describe(leaf.certificate).not_after == NOW + dt.timedelta(days=30)
+
+
+def test_nodes_do_not_trust_a_sibling_intermediate(tmp_path: Path) -> None:
+    """What another department of the same root signs is not let in."""
+    root = make("our root")
+    ours, theirs = (make(name, root, Kind(path_length=0)) for name in ("ours", "theirs"))
+    authorities = [
+        Authority.load(one.pem, one.key_pem(), chain_pem=root.pem, now=NOW) for one in (ours, theirs)
+    ]
+    leaf = authorities[1].issue(PEER, TERMS, now=NOW)
+    with pytest.raises(BuildError, match="unable to get local issuer certificate"):
+        verify(authorities[0], leaf, tmp_path, "sslclient", "-partial_chain")
 
 
 ROOT = make("our root")
@@ -345,7 +357,7 @@ def test_a_narrow_authority_certifies_what_it_may(tmp_path: Path) -> None:
     made = make("narrow", ROOT, Kind(path_length=0, constraints=constraints))
     authority = Authority.load(made.pem, made.key_pem(), chain_pem=ROOT.pem, now=NOW)
     leaf = authority.issue(PEER, TERMS, now=NOW)
-    assert verify(authority, leaf, tmp_path, "sslserver") == f"{tmp_path}/leaf.pem: OK"
+    assert verify(authority, leaf, tmp_path, "sslserver", "-partial_chain") == f"{tmp_path}/leaf.pem: OK"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nodebake import pipeline
 from nodebake.plan import BOARDS, Plan, Setting, resolve, with_part
 from nodebake.profile.load import load, names
 
@@ -29,9 +30,7 @@ outputs: [rootfs]
 
 def shipped(name: str) -> Plan:
     """Return the plan whose JSON is the golden file of a shipped profile."""
-    plan, problems = resolve(load(name))
-    assert problems == []
-    return plan
+    return pipeline.resolve(name)
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ def conf_yml(part: EtcdPart, node: NodePlan, *, token: str) -> bytes:
 def _values(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
     values: dict[str, Value] = {"name": node.name, "data-dir": part.data_dir}
     if part.wal_dir:
-        values["wal-dir"] = part.wal_dir
+        # etcd first makes `<wal-dir>.tmp` beside it: in a directory that belongs to it.
+        values["wal-dir"] = f"{part.wal_dir}/wal"
     values |= _urls(part, node, token) | _tuning(part) | _by_version(part) | _further(part)
     values["client-transport-security"] = _security(part, part.server)
     values["peer-transport-security"] = _security(part, part.peer)

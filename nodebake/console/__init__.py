@@ -1,0 +1,63 @@
+"""What the user sees: progress, results, errors and exit codes."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nodebake.console.flags import Flags
+from nodebake.console.progress import Lines, bars
+from nodebake.console.text import as_json, built, plan_as_json, plan_as_text
+from nodebake.errors import NodebakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nodebake.progress import Progress
+
+__all__ = ["Flags", "as_json", "ask", "built", "plan_as_json", "plan_as_text", "raw", "say", "session"]
+
+INTERRUPTED = 130  # as a shell reports SIGINT
+
+
+@contextmanager
+def session() -> Iterator[Progress]:
+    """Give a listener for a command's work, and turn errors into messages and exit codes.
+
+    Raises:
+        SystemExit: the command failed or was interrupted; what there was to say has been said.
+    """
+    try:
+        with bars() if sys.stderr.isatty() else Lines(sys.stderr) as progress:
+            yield progress
+    except NodebakeError as error:
+        raise _stop(str(error), error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise _stop("interrupted; what was written before is whole", INTERRUPTED) from error
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise _stop(f"{place}{error.strerror or error}", 1) from error
+
+
+def ask() -> Callable[[str], str] | None:
+    """Return a function that asks for a pass phrase without showing it; None where nobody can answer."""
+    return getpass.getpass if sys.stdin.isatty() else None
+
+
+def say(text: str) -> None:
+    """Write a command's result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def raw(output: bytes) -> None:
+    """Pass on what another program wrote."""
+    sys.stdout.buffer.write(output)
+    sys.stdout.flush()
+
+
+def _stop(text: str, code: int) -> SystemExit:
+    sys.stderr.write(text.rstrip() + "\n")
+    return SystemExit(code)

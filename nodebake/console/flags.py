@@ -1,0 +1,92 @@
+"""What the user asked for on the command line, and the environment, which counts only here."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodebake import stamp
+from nodebake.errors import UsageError
+
+if TYPE_CHECKING:
+    from nodebake.manifest import Manifest
+    from nodebake.pipeline import Options
+    from nodebake.plan import Plan
+
+CHECKOUT = stamp.CHECKOUT
+CACHE = CHECKOUT / "cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The flags of `build`, as they were typed; empty for what was not."""
+
+    profile: str = ""
+    node: str = ""
+    out: str = ""
+    vault: str = ""
+    mirror: str = ""
+    jobs: int = 0
+
+    def named(self) -> str:
+        """Return the profile.
+
+        Raises:
+            UsageError: none is named.
+        """
+        if not self.profile:
+            names = ", ".join(sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.yaml")))
+            hint = f"add --profile NAME; there are {names}, or give a path"
+            raise UsageError("no profile is named", hint=hint)
+        return self.profile
+
+    def options(self, plan: Plan) -> Options:
+        """Return where `plan` is built from and to.
+
+        Raises:
+            UsageError: a flag or a variable has no sensible value.
+        """
+        from nodebake.pipeline import Options  # noqa: PLC0415 - loads every room, and an unchanged build needs none
+
+        if self.jobs < 0:
+            raise UsageError(f"--jobs {self.jobs} is not a number of nodes; use 1 or more")
+        vault = self._vault()
+        return Options(
+            out=Path(self.out).absolute() if self.out else CHECKOUT / "build" / plan.name,
+            vault=Path(vault).absolute() if vault else CHECKOUT / "vault" / plan.profile.cluster.name,
+            lock=CHECKOUT / "sources.lock",
+            cache=CACHE,
+            mirror=self.mirror or None,
+            node=self.node,
+            epoch=epoch(),
+            jobs=self.jobs or os.cpu_count() or 1,
+            stamp=self._stamp(),
+            environ=os.environ,
+        )
+
+    def unchanged(self) -> tuple[Path, Manifest] | None:
+        """Return the build's directory and manifest if the same command has nothing to do."""
+        # The clock decides only whether something has expired and must be issued again.
+        return stamp.unchanged(self._stamp(), now=time.time())
+
+    def _vault(self) -> str:
+        return self.vault or os.environ.get("NODEBAKE_VAULT", "")
+
+    def _stamp(self) -> Path:
+        told = {**asdict(self), "jobs": 0, "vault": self._vault(), "epoch": epoch(), "from": str(Path.cwd())}
+        return CACHE / "stamps" / stamp.name(sorted(told.items()))
+
+
+def epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/), if it is set.
+
+    Raises:
+        UsageError: it is not a number of seconds.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+    return int(text) if text else None

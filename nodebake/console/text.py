@@ -1,0 +1,78 @@
+"""Results as text: a plan, and what a build left to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nodebake.manifest import Manifest
+    from nodebake.plan import Plan
+
+_NEXT = {
+    "apkovl": "copy {node}/{node}.apkovl.tar.gz and what is in {node}/boot/ to the card's FAT partition, "
+    "beside the Alpine release; then power on",
+    "seed": "attach {node}/{node}-seed.iso to the VM as a drive, or copy {node}/ to its "
+    "/var/lib/cloud/seed/nocloud/; then boot",
+    "rootfs": "unpack it over the root file system: tar --zstd -C ROOT -xpf {node}/{node}.rootfs.tar.zst",
+}
+
+
+def plan_as_text(plan: Plan) -> str:
+    """Return every decided value and where it came from, as a table."""
+    rows = [(setting.path, _short(setting.value), setting.origin) for setting in plan.settings]
+    nodes = [(node.name, node.role, ", ".join(node.interfaces)) for node in plan.nodes]
+    cluster, board = plan.profile.cluster.name, f"{plan.board.name} ({plan.arch})"
+    head = f"{plan.name}: cluster {cluster}, {len(plan.nodes)} nodes on {board}"
+    return "\n".join(
+        [
+            head,
+            "",
+            *_table(("node", "role", "addresses"), nodes),
+            "",
+            *_table(("setting", "value", "from"), rows),
+            *(f"\nwarning: {warning}" for warning in plan.warnings),
+        ]
+    )
+
+
+def as_json(document: object) -> str:
+    """Return `document` for a program, indented for people."""
+    return json.dumps(document, indent=2)
+
+
+def plan_as_json(plan: Plan) -> str:
+    """Return the plan for a program."""
+    return as_json(plan.to_json())
+
+
+def built(out: Path, manifest: Manifest) -> str:
+    """Return the last lines of a build: where the artefacts are and what to do next."""
+    where = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    size = sum(item.size for item in manifest.artifacts) / (1 << 20)
+    node, artifacts = next(iter(manifest.nodes.items()))
+    steps = [f"  {_NEXT[item.kind].format(node=node)}" for item in artifacts if item.kind in _NEXT]
+    return "\n".join(
+        [
+            f"{len(manifest.nodes)} nodes, {len(manifest.artifacts)} files, {size:.1f} MiB in {where}/",
+            "next, for each node:",
+            *steps,
+            f"then: . {where}/operator/etcdctl.env; etcdctl endpoint health --cluster",
+        ]
+    )
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -1,0 +1,76 @@
+"""An Alpine overlay, `<node>.apkovl.tar.gz`, and the board files for the FAT partition beside it.
+
+Read by mkinitfs' initramfs with busybox `tar -C $sysroot -zxvf`, whose listing goes to apk as the list of
+files to protect (initramfs-init.in, `unpack_apkovl`; apk-tools, `apk_db_read_overlay`).
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from nodebake.errors import BuildError
+from nodebake.formats.packing import Shared, gzip_member, pack
+from nodebake.formats.writing import artifact, private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.components.contract import Baked
+    from nodebake.manifest import Artifact
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.tree import Tree
+
+
+def write(
+    plan: Plan,  # noqa: ARG001 - an overlay has it all in its files
+    node: NodePlan,
+    baked: Baked,
+    *,
+    out: Path,
+    epoch: int,
+    shared: Shared,
+) -> tuple[Artifact, ...]:
+    """Write the node's overlay and its board files.
+
+    Args:
+        plan: the cluster.
+        node: whose overlay.
+        baked: its files.
+        out: the node's directory; it exists, and its parent is the build's root.
+        epoch: modification time of every entry, seconds since 1970.
+        shared: what other nodes of this build already made.
+
+    Raises:
+        BuildError: a file lies at the top of the tree, or writing failed.
+    """
+    _refuse_top_level_files(baked.root)
+    common, own = baked.root.split()
+    overlay = artifact(
+        "apkovl",
+        out / f"{node.name}.apkovl.tar.gz",
+        gzip_member(pack(own, epoch)),
+        root=out.parent,
+        epoch=epoch,
+        prefix=shared.prefix(common, "gzip") if len(common) else None,
+    )
+    return overlay, *_board_files(baked.boot, out, epoch)
+
+
+def _board_files(boot: Tree, out: Path, epoch: int) -> tuple[Artifact, ...]:
+    files = [(path, entry) for path, entry in boot.items() if stat.S_ISREG(entry.mode)]
+    for directory in sorted({(out / "boot" / path).parent for path, _ in files}):
+        private(directory)
+    return tuple(
+        artifact("boot", out / "boot" / path, entry.content, root=out.parent, epoch=epoch)
+        for path, entry in files
+    )
+
+
+def _refuse_top_level_files(root: Tree) -> None:
+    loose = [path for path, entry in root.items() if "/" not in path and not stat.S_ISDIR(entry.mode)]
+    if loose:
+        raise BuildError(
+            f"an Alpine overlay cannot have files at the top: {', '.join(loose)}",
+            hint="a line without a slash ends apk's list of protected files; put them into a directory",
+        )

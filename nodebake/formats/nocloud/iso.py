@@ -1,0 +1,122 @@
+"""The seed as an ISO 9660 image labelled cidata, laid out so that nodes differ only behind a common prefix.
+
+pycdlib masters one image per layout; a node's image is that one's descriptors and directories, the payload,
+and the node's small files, each padded to the length the directory says. The same layout gives the same
+bytes whatever the clock and the time zone.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pycdlib import PyCdlib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LABEL = "cidata"
+SECTOR = 2048
+_DESCRIPTORS = 16  # the sector of the first volume descriptor (ECMA-119, 6.7.1)
+_PRIMARY, _SUPPLEMENTARY = 1, 2
+_ROOT = 156  # a volume descriptor's root directory record (ECMA-119, 8.4.18)
+_DATES = 813  # creation, modification, expiration, effective: 17 bytes each (ECMA-119, 8.4.26)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A file's place in the image.
+
+    Attributes:
+        name: as the reader sees it.
+        size: bytes, padding included.
+    """
+
+    name: str
+    size: int
+
+
+def head(slots: Sequence[Slot], *, epoch: int) -> bytes:
+    """Return everything in front of the first file's bytes.
+
+    The files follow in the order of `slots`, each filled up with zeros to a multiple of `SECTOR`.
+
+    Args:
+        slots: the files; all lie in the root directory.
+        epoch: the time of everything in the image, seconds since 1970.
+    """
+    iso = PyCdlib()
+    iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    # pycdlib lays files out in the order of their ISO names. Only their sizes are wanted here.
+    names = [f"/{number}.;1" for number in range(len(slots))]
+    with open("/dev/zero", "rb") as zeros:  # noqa: PTH123 - one open file for all
+        for name, slot in zip(names, slots, strict=True):
+            iso.add_fp(
+                zeros,
+                slot.size,
+                name,
+                rr_name=slot.name,
+                joliet_path=f"/{slot.name}",
+                file_mode=0o100400,
+                creation_time=None,
+            )
+        iso.force_consistency()
+        first = min(iso.get_record(iso_path=name).extent_location() for name in names)
+        image = io.BytesIO()
+        iso.write_fp(image)
+    iso.close()
+    fixed = bytearray(image.getbuffer()[: first * SECTOR])
+    _set_times(fixed, epoch)
+    return bytes(fixed)
+
+
+def sectors(size: int) -> int:
+    """Return `size` rounded up to whole sectors, in bytes."""
+    return -(-size // SECTOR) * SECTOR
+
+
+def _set_times(image: bytearray, epoch: int) -> None:
+    """Replace every time in `image`: pycdlib takes the clock and the local zone, and cannot be told."""
+    moment = time.gmtime(epoch)
+    short = struct.pack("7B", moment.tm_year - 1900, *moment[1:6], 0)
+    long = time.strftime("%Y%m%d%H%M%S00", moment).encode() + b"\0"
+    for descriptor in _descriptors(image):
+        for field in (0, 17, 51):  # not the expiration, which says "never"
+            at = descriptor + _DATES + field
+            image[at : at + 17] = long
+        for record in (descriptor + _ROOT, *_records(image, descriptor + _ROOT)):
+            image[record + 18 : record + 25] = short
+            _set_rock_ridge_times(image, record, short)
+
+
+def _descriptors(image: bytearray) -> Iterator[int]:
+    at = _DESCRIPTORS * SECTOR
+    while image[at] in {_PRIMARY, _SUPPLEMENTARY}:
+        yield at
+        at += SECTOR
+
+
+def _records(image: bytearray, root: int) -> Iterator[int]:
+    """Yield where each record of the root directory begins (ECMA-119, 9.1)."""
+    extent, size = struct.unpack_from("<L4xL", image, root + 2)
+    at, end = extent * SECTOR, extent * SECTOR + size
+    while at < end:
+        if image[at]:
+            yield at
+            at += image[at]
+        else:  # records do not cross sectors; zeros fill up the rest
+            at = sectors(at + 1)
+
+
+def _set_rock_ridge_times(image: bytearray, record: int, short: bytes) -> None:
+    """Set the stamps of the record's TF entry (RRIP 1.12, 4.1.6), if it has one."""
+    length, name = image[record], image[record + 32]
+    at = record + 33 + name + (name % 2 == 0)
+    while at + 4 <= record + length and image[at + 2] >= 4:  # noqa: PLR2004 - an entry's head
+        if image[at : at + 2] == b"TF":
+            count = image[at + 4].bit_count()
+            image[at + 5 : at + 5 + 7 * count] = short * count
+        at += image[at + 2]

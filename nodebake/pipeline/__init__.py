@@ -1,0 +1,152 @@
+"""The whole journey: a profile's name to a plan, a plan to artefacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodebake import plan as core
+from nodebake import stamp
+from nodebake.components import COMPONENTS
+from nodebake.errors import ProfileError, UsageError
+from nodebake.formats.writing import private, replace
+from nodebake.pipeline import bakery, result
+from nodebake.pipeline.options import Options, inputs
+from nodebake.profile.load import load
+from nodebake.sources import Sources
+from nodebake.vault import open_vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from nodebake.manifest import Manifest
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+    from nodebake.sources import Fetched
+    from nodebake.vault import Vault
+
+__all__ = ["Options", "build", "resolve"]
+
+
+def resolve(name: str) -> Plan:
+    """Return the plan of the profile `name`, a name in `profiles/` or a path.
+
+    Raises:
+        ProfileError: with every problem in it.
+    """
+    loaded = load(name)
+    plan, problems = core.resolve(loaded)
+    for component in COMPONENTS:
+        plan, more = component.decide(loaded, plan)
+        problems = [*problems, *more]
+    if problems:
+        raise ProfileError(problems)
+    return plan
+
+
+def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[str], str] | None) -> Manifest:
+    """Bake and write the artefacts of `plan`.
+
+    Args:
+        plan: what to build.
+        options: where, and how much.
+        progress: told what happens.
+        ask: gets a pass phrase from the user; None where nobody can answer.
+
+    Raises:
+        ProfileError, UsageError: a node, the vault or the epoch cannot be used.
+        InputError: an input could not be had or did not verify.
+        BuildError: an artefact could not be made or written.
+    """
+    nodes, users = _chosen(plan, options.node), bakery.user_overlays(plan)
+    # Before the vault is opened, so that a wrong input does not mint an authority first.
+    fetched = _fetch(plan, options, progress)
+    with _vault(plan, options, ask) as vault:
+        secrets = _secrets(plan, vault)
+        _tell(plan, vault, options, progress)
+        epoch, out = _epoch(options, vault), private(options.out)
+        oven = bakery.Bakery(plan=plan, secrets=secrets, fetched=fetched, users=users, epoch=epoch, out=out)
+        written = oven.nodes(nodes, jobs=options.jobs, progress=progress), oven.operator()
+        manifest = result.manifest(plan, options, epoch, fetched, written)
+        vault.record(_holders(manifest))
+        result.finish(out, manifest)
+        _leave_stamp(plan, options, vault)
+    return manifest
+
+
+def _chosen(plan: Plan, name: str) -> tuple[NodePlan, ...]:
+    chosen = tuple(node for node in plan.nodes if name in {"", node.name})
+    if not chosen:
+        names = ", ".join(node.name for node in plan.nodes)
+        raise UsageError(f"{plan.name} has no node {name}", hint=f"its nodes are {names}")
+    return chosen
+
+
+def _vault(plan: Plan, options: Options, ask: Callable[[str], str] | None) -> AbstractContextManager[Vault]:
+    return open_vault(
+        options.vault,
+        cluster=plan.profile.cluster.name,
+        pki=plan.profile.pki,
+        profile_dir=plan.directory,
+        ask=ask,
+        environ=options.environ,
+    )
+
+
+def _secrets(plan: Plan, vault: Vault) -> bakery.Secrets:
+    return bakery.Secrets(
+        leaves=vault.leaves(bakery.requests(plan)),
+        host_keys=vault.host_keys([node.name for node in plan.nodes]),
+        trust=vault.authority.trust,
+        token=vault.token,
+    )
+
+
+def _epoch(options: Options, vault: Vault) -> int:
+    """Return the build's time; a node's clock starts there, so no certificate may begin later."""
+    epoch = vault.epoch if options.epoch is None else options.epoch
+    newest = max(int(row.facts.not_before.timestamp()) for row in vault.ledger())
+    if epoch < newest:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH {epoch} is before the newest certificate begins, {newest}",
+            hint="nodes start with their clocks there and would refuse each other; set a later one, or none",
+        )
+    return epoch
+
+
+def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
+    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
+    wants = dict.fromkeys(want for component in COMPONENTS for want in component.wants(plan))
+    fetched = {want.name: sources.fetch(want) for want in wants}
+    for want in wants:
+        if fetched[want.name].fallback:
+            used = ", ".join(f"{one.version} from {one.source}" for one in fetched[want.name].used)
+            progress.note(f"{want}: used {used}, because {fetched[want.name].fallback}")
+    return fetched
+
+
+def _leave_stamp(plan: Plan, options: Options, vault: Vault) -> None:
+    if options.stamp:
+        until = min(int(row.facts.not_after.timestamp()) for row in vault.ledger())
+        text = stamp.make(options.out, inputs(plan, options), until=until)
+        replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
+
+
+def _tell(plan: Plan, vault: Vault, options: Options, progress: Progress) -> None:
+    pki = plan.profile.pki
+    if vault.minted:
+        progress.note(
+            f"minted a new certificate authority, valid for {pki.authority.lifetime}, in {options.vault}; "
+            f"its certificates are valid for {pki.leaf_lifetime}. Back that directory up: it is the cluster"
+        )
+    for row in vault.issued:
+        if row.reason != "new":
+            progress.note(f"issued {row.holder}'s {row.name} certificate again: {row.reason}")
+
+
+def _holders(manifest: Manifest) -> dict[tuple[str, str], str]:
+    """Return the artefact each certificate went into, by holder and name."""
+    first = {name: items[0].path for name, items in manifest.nodes.items()}
+    names = {(holder, name): path for holder, path in first.items() for name in ("server", "peer", "client")}
+    operator = next(item.path for item in manifest.operator if item.path.endswith("/admin.crt"))
+    return names | {(bakery.OPERATOR.holder, bakery.OPERATOR.name): operator}

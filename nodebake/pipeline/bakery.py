@@ -1,0 +1,148 @@
+"""From the plan and the materials to the written artefacts of each node."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nodebake.components import COMPONENTS
+from nodebake.components.contract import Baked, Materials
+from nodebake.formats import apkovl, nocloud, operator, rootfs
+from nodebake.formats.packing import Shared
+from nodebake.formats.writing import private
+from nodebake.overlay import user_overlay
+from nodebake.pki import LeafRequest
+from nodebake.tree import merge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from nodebake.manifest import Artifact
+    from nodebake.pki import HostKey, Leaf
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+    from nodebake.sources import Fetched
+    from nodebake.tree import Tree
+
+FORMATS = {"apkovl": apkovl.write, "nocloud": nocloud.write, "rootfs": rootfs.write}
+# etcd's RBAC takes the common name for the user; root is its superuser.
+OPERATOR = LeafRequest(holder="operator", name="client", common_name="root", usages=("client",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What the vault gives for one build.
+
+    Attributes:
+        leaves: by holder and name.
+        host_keys: SSH host keys by node.
+        trust: the authority's certificate, PEM.
+        token: the cluster's etcd token.
+    """
+
+    leaves: Mapping[tuple[str, str], Leaf]
+    host_keys: Mapping[str, HostKey]
+    trust: bytes
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bakery:
+    """All that the nodes of one build have in common.
+
+    Attributes:
+        plan: the cluster.
+        secrets: of all its nodes; each node gets its own.
+        fetched: programs by the name they were wanted by.
+        users: the user's own files.
+        epoch: seconds since 1970 of everything that is written.
+        out: the build's directory.
+    """
+
+    plan: Plan
+    secrets: Secrets
+    fetched: Mapping[str, Fetched]
+    users: Tree
+    epoch: int
+    out: Path
+
+    def nodes(
+        self, nodes: Iterable[NodePlan], *, jobs: int, progress: Progress
+    ) -> dict[str, tuple[Artifact, ...]]:
+        """Bake and write `nodes`, `jobs` of them at once; return their artefacts by name.
+
+        Raises:
+            BuildError: a node could not be baked or written.
+        """
+        nodes, shared = tuple(nodes), Shared(epoch=self.epoch)
+        task = f"baking {self.plan.name}"
+        progress.start(task, len(nodes))
+        written = {}
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(self._node, node, shared) for node in nodes]
+            try:
+                for node, future in zip(nodes, futures, strict=True):
+                    written[node.name] = future.result()
+                    progress.advance(task)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        progress.finish(task)
+        return written
+
+    def operator(self) -> tuple[Artifact, ...]:
+        """Write the operator's files.
+
+        Raises:
+            BuildError: one could not be written.
+        """
+        secrets = self.secrets
+        leaf = secrets.leaves[OPERATOR.holder, OPERATOR.name]
+        return operator.write(
+            self.plan, leaf, secrets.trust, secrets.host_keys, out=self.out, epoch=self.epoch
+        )
+
+    def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
+        materials = self._materials(node)
+        parts = [component.bake(self.plan, node, materials) for component in COMPONENTS]
+        baked = Baked(
+            root=merge(*(part.root for part in parts), self.users), boot=merge(*(part.boot for part in parts))
+        )
+        out = private(self.out / node.name)
+        return tuple(
+            artifact
+            for kind in self.plan.profile.outputs
+            for artifact in FORMATS[kind](self.plan, node, baked, out=out, epoch=self.epoch, shared=shared)
+        )
+
+    def _materials(self, node: NodePlan) -> Materials:
+        leaves = {name: leaf for (holder, name), leaf in self.secrets.leaves.items() if holder == node.name}
+        return Materials(
+            fetched=self.fetched,
+            leaves=leaves,
+            trust=self.secrets.trust,
+            token=self.secrets.token,
+            host_key=self.secrets.host_keys[node.name],
+            epoch=self.epoch,
+            profile_dir=self.plan.directory,
+        )
+
+
+def user_overlays(plan: Plan) -> Tree:
+    """Return the user's own files, which win over ours.
+
+    Raises:
+        UsageError: a directory or a file in it cannot be read, or a mode is given for no file.
+    """
+    overlays = plan.profile.overlays
+    return merge(*(user_overlay(plan.directory / one.path, one.modes) for one in overlays))
+
+
+def requests(plan: Plan) -> list[LeafRequest]:
+    """Return every certificate the cluster needs: the components' for every node, and the operator's."""
+    return [
+        *(want for node in plan.nodes for component in COMPONENTS for want in component.leaves(plan, node)),
+        OPERATOR,
+    ]

@@ -1,0 +1,75 @@
+"""What a build is told besides its plan, and the files it goes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodebake.stamp import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nodebake.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where a build reads and writes, and how much of it there is.
+
+    Attributes:
+        out: the build's directory.
+        vault: the cluster's vault.
+        lock: `sources.lock`.
+        cache: verified downloads.
+        mirror: a directory or URL that has the inputs, asked first.
+        node: the only node to build for; empty for all.
+        epoch: SOURCE_DATE_EPOCH, seconds since 1970; by default the time of the vault's newest secret.
+        jobs: how many nodes are worked on at once.
+        stamp: file to leave the build's stamp in; none without it.
+        environ: where the profile may say a pass phrase is.
+    """
+
+    out: Path
+    vault: Path
+    lock: Path
+    cache: Path
+    mirror: str | None = None
+    node: str = ""
+    epoch: int | None = None
+    jobs: int = 2
+    stamp: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def inputs(plan: Plan, options: Options) -> tuple[Path, ...]:
+    """Return the files and directories a build goes from, besides our own code and downloads.
+
+    A pass phrase is not among them: what it opens is.
+    """
+    authority = plan.profile.pki.authority
+    named = (
+        authority.certificate,
+        authority.key,
+        authority.chain,
+        *(one.path for one in plan.profile.overlays),
+    )
+    own = (plan.directory / name for name in named if name)
+    return (options.vault, *sorted(_profiles(plan)), *own)
+
+
+def _profiles(plan: Plan) -> set[Path]:
+    """Return the files the profile may be made of: those that decided something, and their neighbours."""
+    origins = {setting.origin.rpartition(":")[0] for setting in plan.settings}
+    decided = {root / origin for origin in origins for root in (CHECKOUT, Path.cwd()) if origin}
+    directories = {
+        plan.directory,
+        CHECKOUT / "profiles",
+        *(path.parent for path in decided if path.is_file()),
+    }
+    return {path for directory in directories for path in _yaml(directory)}
+
+
+def _yaml(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.iterdir() if path.suffix in {".yaml", ".yml"})

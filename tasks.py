@@ -1,0 +1,116 @@
+"""The tasks of `./invoke`: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from nodebake import console
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+    from nodebake.manifest import Manifest
+    from nodebake.progress import Progress
+
+# Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
+# ruff: noqa: PLC0415
+HERE = Path(__file__).resolve().parent
+PROFILE = "a name in profiles/, or the path of a profile"
+
+
+@task(
+    help={
+        "profile": PROFILE,
+        "node": "build only this node's artefacts",
+        "out": "directory to write (default: build/<profile>)",
+        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        "mirror": "directory or URL that has the inputs, asked first",
+        "jobs": "nodes worked on at once (default: one per processor)",
+        "in_container": "build in the builder's container, through a Docker engine",
+    }
+)
+def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    node: str = "",
+    out: str = "",
+    vault: str = "",
+    mirror: str = "",
+    jobs: int = 0,
+    in_container: bool = False,  # noqa: FBT001, FBT002 - a flag
+) -> None:
+    """Write every node's artefacts, and the operator's files."""
+    flags = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
+    with console.session() as progress:
+        done = None if in_container else flags.unchanged()
+        if done:
+            progress.note("nothing has changed since the last build")
+        else:
+            done = _build(flags, progress, in_container=in_container)
+    console.say(console.built(*done))
+
+
+@task(help={"profile": PROFILE, "json": "as JSON, for programs"})
+def plan(_: Context, profile: str = "", json: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
+    """Show what would be built: every decided value and where it came from."""
+    with console.session():
+        from nodebake import pipeline
+
+        decided = pipeline.resolve(console.Flags(profile=profile).named())
+    console.say(console.plan_as_json(decided) if json else console.plan_as_text(decided))
+
+
+@task(help={"markdown": "as the profile reference, for people"})
+def schema(_: Context, markdown: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
+    """Print the JSON Schema of a profile, for editors."""
+    with console.session():
+        from nodebake.profile.load import schema as of_profile
+        from nodebake.profile.reference import markdown as as_markdown
+    made = of_profile()
+    console.say(as_markdown(made).rstrip() if markdown else console.as_json(made))
+
+
+@task(help={"only": "pytest's -k: run only tests whose names match"})
+def test(_: Context, only: str = "") -> None:  # noqa: PT028 - a command, not a test
+    """Run the tests: units, and real etcd clusters."""
+    with console.session() as progress:
+        from tests import tools
+
+        tools.provide(progress)
+    import pytest
+
+    raise SystemExit(pytest.main([f"{HERE}/tests/unit", f"{HERE}/tests/cluster", "-k", only]))
+
+
+@task
+def lint(_: Context) -> None:
+    """Check style, types, the direction of imports, and shell scripts."""
+    with console.session() as progress:
+        from tests import tools
+
+        tools.lint(HERE, progress)
+    console.say("lint: nothing to complain about")
+
+
+@task(help={"runs": "how often each is measured", "full": "make all 300 nodes by hand: most of an hour"})
+def bench(_: Context, runs: int = 3, full: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
+    """Measure builds against the same done by hand with cfssl, envsubst, tar and cloud-localds."""
+    from tests.bench.main import main
+
+    main(runs=runs, full=full)
+
+
+def _build(flags: console.Flags, progress: Progress, *, in_container: bool) -> tuple[Path, Manifest]:
+    from nodebake import container, pipeline
+
+    plan = pipeline.resolve(flags.named())
+    options = flags.options(plan)
+    if in_container:
+        job = container.job(flags.profile, plan, options, checkout=HERE)
+        raise SystemExit(container.run(job, progress=progress, say=console.raw))
+    for warning in plan.warnings:
+        progress.note(f"warning: {warning}")
+    return options.out, pipeline.build(plan, options=options, progress=progress, ask=console.ask())

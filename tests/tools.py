@@ -1,0 +1,109 @@
+"""The native tools the tests and the linters ask for, and how to come by them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from nodebake import command
+from nodebake.errors import BuildError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.progress import Progress
+
+TOOLS = {
+    "blkid": "util-linux",
+    "busybox": "busybox-static",
+    "cfssl": "golang-cfssl",
+    "cloud-init": "cloud-init",
+    "cloud-localds": "cloud-image-utils",
+    "curl": "curl",
+    "dockerd": "docker.io",
+    "envsubst": "gettext-base",
+    "gpgv": "gpgv",
+    "ip": "iproute2",
+    "isoinfo": "genisoimage",
+    "mmdebstrap": "mmdebstrap",
+    "openrc-run": "openrc",
+    "openssl": "openssl",
+    "qemu-aarch64-static": "qemu-user-static",
+    "setpriv": "util-linux",
+    "sfdisk": "fdisk",
+    "shellcheck": "shellcheck",
+    "ssh-keygen": "openssh-client",
+    "systemd-analyze": "systemd",
+    "tar": "tar",
+    "unshare": "util-linux",
+    "xorriso": "xorriso",
+    "zstd": "zstd",
+}
+"""Debian packages by the tool each has."""
+
+
+def provide(progress: Progress) -> None:
+    """Name the tools that are missing, and install them where that is possible: as root on Debian.
+
+    Raises:
+        BuildError: apt-get could not install them.
+    """
+    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool, path=command.PATH)}
+    if not missing:
+        return
+    packages = sorted(set(missing.values()))
+    progress.note(f"not installed: {', '.join(missing)}")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or not shutil.which("apt-get", path=command.PATH):
+        progress.note(f"tests that need them are skipped; to install them, as root: {' '.join(install)}")
+        return
+    task = f"installing {' '.join(packages)}"
+    progress.start(task)
+    command.run(["apt-get", "update"], timeout=1800)
+    command.run(install, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1800)
+    progress.finish(task)
+
+
+def lint(checkout: Path, progress: Progress) -> None:
+    """Run every linter over the checkout.
+
+    Raises:
+        BuildError: with what each of them complained about.
+    """
+    complaints = []
+    for argv in _linters(checkout):
+        task = argv[0].rpartition("/")[2]
+        progress.start(task)
+        try:
+            command.run(argv, cwd=checkout)
+        except BuildError as error:
+            complaints.append(str(error))
+        progress.finish(task)
+    if complaints:
+        raise BuildError("\n".join(complaints))
+
+
+def _linters(checkout: Path) -> list[list[str]]:
+    here = os.path.dirname(sys.executable)  # noqa: PTH120 - not resolved: the environment's own tools
+    scripts = [str(path) for path in _scripts(checkout)]
+    return [
+        [f"{here}/ruff", "check", "--output-format=concise"],
+        [f"{here}/ruff", "format", "--check"],
+        [f"{here}/mypy"],
+        [f"{here}/lint-imports"],
+        [command.find("shellcheck", package="shellcheck"), "--shell=sh", *scripts],
+    ]
+
+
+def _scripts(checkout: Path) -> list[Path]:
+    """Return every POSIX shell script; templates are checked as they come out, by the tests."""
+    folders = ("overlays", ".ci", "tests")
+    files = [checkout / "invoke", *(path for name in folders for path in (checkout / name).rglob("*"))]
+    return sorted(path for path in files if path.is_file() and path.suffix != ".j2" and _is_script(path))
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().strip() in {b"#!/bin/sh", b"#!/usr/bin/env sh"}

@@ -1,0 +1,88 @@
+"""Inputs for whole builds without a network: a lock file, and a mirror that has what it pins."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import platform
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.need import need
+
+if TYPE_CHECKING:
+    from nodebake.pipeline import Options
+
+ARCH = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+RELEASE = "etcd-v3.5.16-linux-host"
+LOCK = """\
+schema = 1
+[etcd]
+url = "http://etcd.invalid/etcd-v{{version}}-linux-{{arch}}.tar.gz"
+members = "etcd-v{{version}}-linux-{{arch}}/{{file}}"
+files = ["etcd", "etcdctl"]
+arches = {{{arch} = "host"}}
+releases."3.5.16" = {{sha256.{arch} = "{sha256}", confidence = "C", confirmed = true}}
+[debian]
+mirror = "http://debian.invalid"
+suite = "trixie"
+component = "main"
+runtime = "libc6"
+keyrings = ["/dev/null"]
+arches = {{{arch} = "host"}}
+[debian.etcd]
+etcd = {{package = "etcd-server", member = "usr/bin/etcd"}}
+etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
+"""
+PROFILE = f"""\
+schema: 1
+cluster: {{name: edge, domain: edge.example.com}}
+machine: {{os: OS, board: vm, arch: {ARCH}, data: {{}}}}
+network: {{interface: eth0, gateway: [192.168.7.1]}}
+nodes:
+  - {{name: x-1, address: [192.168.7.11/24]}}
+  - {{name: x-2, address: [192.168.7.12/24]}}
+  - {{name: x-3, address: [192.168.7.13/24]}}
+  - {{name: y-1, address: [192.168.7.21/24], role: client}}
+etcd: {{version: 3.5.16}}
+outputs: OUTPUTS
+"""
+
+
+def profile(directory: Path, system: str = "debian", outputs: str = "[nocloud, rootfs]") -> str:
+    """Write a profile and return its path."""
+    path = directory / "edge.yaml"
+    path.write_text(PROFILE.replace("OS", system).replace("OUTPUTS", outputs))
+    return str(path)
+
+
+def mirrored(directory: Path) -> dict[str, Path | str]:
+    """Write lock and mirror into `directory`; return the options that name them."""
+    program = Path(need("busybox", package="busybox-static")).read_bytes()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in ("etcd", "etcdctl"):
+            member = tarfile.TarInfo(f"{RELEASE}/{name}")
+            member.size = len(program) - (name == "etcdctl")  # two programs, not one twice
+            archive.addfile(member, io.BytesIO(program))
+    content = gzip.compress(packed.getvalue(), compresslevel=1, mtime=0)
+    (directory / f"{RELEASE}.tar.gz").write_bytes(content)
+    lock = directory / "sources.lock"
+    lock.write_text(LOCK.format(arch=ARCH, sha256=hashlib.sha256(content).hexdigest()))
+    return {"lock": lock, "mirror": str(directory), "cache": directory / "cache"}
+
+
+def options(directory: Path, **changes: object) -> Options:
+    """Return the options of a build of which everything lies in `directory`."""
+    from nodebake.pipeline import Options  # noqa: PLC0415 - the stamp's tests must not load it
+
+    told = {
+        "out": directory / "out",
+        "vault": directory / "vault",
+        "jobs": 2,
+        **mirrored(directory),
+        **changes,
+    }
+    return Options(**told)  # type: ignore[arg-type]

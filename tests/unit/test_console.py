@@ -1,0 +1,184 @@
+"""What the user sees: lines, tables, messages and exit codes; the last ones through ./invoke itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake import console
+from nodebake.console.progress import Lines
+from nodebake.errors import BuildError, InputError, Problem, ProfileError, SafetyError, UsageError
+from nodebake.manifest import Artifact, Manifest
+from tests.need import ROOT
+from tests.unit import inputs, target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = ("pydantic", "cryptography", "jinja2", "httpx", "rich", "pycdlib", "docker")
+PROBLEMS = [Problem(where="a.yaml:1", path="x", what="bad", todo="do"), Problem(what="worse")]
+
+
+def invoke(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the tasks as the wrapper does, without a terminal."""
+    argv = [sys.executable, "-m", "nodebake", *arguments]
+    env = {**os.environ, **environ}
+    return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (BuildError("it broke", hint="try again"), 1, "it broke\n  try again\n"),
+        (ProfileError(PROBLEMS), 2, "a.yaml:1: x: bad; do\nworse\n"),
+        (UsageError("no"), 2, "no\n"),
+        (InputError("gone"), 3, "gone\n"),
+        (SafetyError("refused"), 4, "refused\n"),
+        (KeyboardInterrupt(), 130, "interrupted; what was written before is whole\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied\n"),
+    ],
+)
+def test_an_error_is_a_message_and_its_exit_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    """No traceback: what is wrong on standard error, and the code that the design names."""
+
+    def fail() -> None:
+        with console.session():
+            raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        fail()
+    assert stopped.value.code == code
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_short_task_says_nothing_in_a_log() -> None:
+    """A task below a second leaves no line; a note is a line of its own."""
+    to = io.StringIO()
+    with Lines(to) as lines:
+        lines.start("quick", 3)
+        lines.advance("quick")
+        lines.note("by the way")
+        lines.finish("quick")
+    assert to.getvalue() == "by the way\n"
+
+
+def test_a_long_task_has_a_first_and_a_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line after the user's patience is over, and one with the time it took; no carriage returns."""
+    monkeypatch.setattr("nodebake.console.progress.PATIENCE", 0.05)
+    to = io.StringIO()
+    with Lines(to) as lines:
+        lines.start("slow")
+        time.sleep(0.2)
+        lines.finish("slow")
+    assert re.fullmatch(r"slow \.\.\.\nslow: done in \d\.\d s\n", to.getvalue())
+
+
+def test_an_error_silences_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that was running when the command failed does not speak up afterwards."""
+    monkeypatch.setattr("nodebake.console.progress.PATIENCE", 0.05)
+    to = io.StringIO()
+    with Lines(to) as lines:
+        lines.start("abandoned")
+    time.sleep(0.1)
+    assert not to.getvalue()
+
+
+def test_a_terminal_gets_bars_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drawing listener runs through a task's whole life, unknown ones included."""
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    with console.progress.bars() as bars:
+        bars.start("[red]", 2)
+        bars.advance("[red]")
+        bars.note("[not markup]")
+        bars.finish("[red]")
+        bars.advance("unknown")
+        bars.finish("unknown")
+    assert "[not markup]\n" in shown.getvalue()
+
+
+def test_a_plan_shows_value_and_origin(tmp_path: Path) -> None:
+    """As text each setting is a row with where it came from; as JSON it is for programs."""
+    plan = target.plan(tmp_path)
+    text = console.plan_as_text(plan)
+    for setting in plan.settings:
+        assert re.search(rf"^{re.escape(setting.path)} .* {re.escape(setting.origin)}$", text, re.MULTILINE)
+    assert json.loads(console.plan_as_json(plan)) == plan.to_json()
+
+
+def test_the_last_lines_say_where_and_what_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory, relative where it can be, and a step for every kind of artefact."""
+    items = [Artifact(kind=kind, path=f"n/{kind}", size=1 << 20, sha256="") for kind in ("seed", "rootfs")]
+    manifest = Manifest(profile="p", cluster="c", epoch=0, inputs=(), nodes={"n": tuple(items)}, operator=())
+    monkeypatch.chdir(tmp_path)
+    lines = console.built(tmp_path / "build/p", manifest).splitlines()
+    assert lines[0] == "1 nodes, 2 files, 2.0 MiB in build/p/"
+    assert "n/n-seed.iso" in lines[2]
+    assert "n/n.rootfs.tar.zst" in lines[3]
+    assert lines[-1] == "then: . build/p/operator/etcdctl.env; etcdctl endpoint health --cluster"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("build",), 2, "no profile is named"),
+        (("build", "--profil", "pi3"), 2, "No idea what '--profil' is!"),
+        (("bake",), 2, "No idea what 'bake' is!"),
+        (("plan", "--profile", "nosuch"), 2, "there is no profile 'nosuch'"),
+        (("build", "--profile", "pi3", "--node", "nosuch"), 2, "pi3 has no node nosuch"),
+        (("build", "--profile", "pi3", "--jobs", "-1"), 2, "--jobs -1 is not a number of nodes"),
+    ],
+)
+def test_wrong_arguments_end_with_2(arguments: tuple[str, ...], code: int, message: str) -> None:
+    """One message, no traceback, exit code 2."""
+    done = invoke(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_epoch_that_is_no_number_ends_with_2() -> None:
+    """SOURCE_DATE_EPOCH counts as an argument."""
+    done = invoke("build", "--profile", "pi3", SOURCE_DATE_EPOCH="yesterday")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "SOURCE_DATE_EPOCH is 'yesterday', not a number of seconds since 1970\n",
+    )
+
+
+def test_the_schema_is_json() -> None:
+    """What `schema` prints is a JSON Schema."""
+    done = invoke("schema")
+    assert json.loads(done.stdout)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_listing_the_tasks_loads_no_room() -> None:
+    """`--list` stays quick because it imports nothing that builds."""
+    script = f"import sys, tasks; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_asking_whether_anything_changed_loads_no_room(tmp_path: Path) -> None:
+    """An unchanged build takes less than a second because it imports nothing that builds."""
+    path = inputs.profile(tmp_path)
+    script = (
+        f"import sys; from nodebake.console import Flags; assert Flags(profile={path!r}).unchanged() is None;"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -1,0 +1,245 @@
+"""The whole journey, without a network: what is written, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nodebake import command, pipeline, stamp
+from nodebake.errors import InputError, ProfileError, UsageError
+from nodebake.manifest import Manifest
+from nodebake.progress import Silent
+from tests.need import need
+from tests.unit.inputs import options, profile
+
+
+class Told(Silent):
+    """A listener that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+def build(directory: Path, **changes: object) -> Manifest:
+    """Build the profile that lies in `directory`."""
+    plan = pipeline.resolve(str(directory / "edge.yaml"))
+    return pipeline.build(plan, options=options(directory, **changes), progress=Silent(), ask=None)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return every file below `directory`."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return a directory with a profile of three members and a client."""
+    profile(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a profile and its first build, to look at only."""
+    directory = tmp_path_factory.mktemp("first")
+    profile(directory)
+    build(directory)
+    return directory
+
+
+@pytest.fixture
+def built(first: Path, tmp_path: Path) -> Path:
+    """Return a directory with a profile and its first build, to change."""
+    return Path(shutil.copytree(first, tmp_path / "place"))
+
+
+def test_everything_written_is_in_the_manifest_and_the_sums(first: Path) -> None:
+    """The index, the sums and the disk agree; sha256sum checks them."""
+    manifest = Manifest.from_json((first / "out/manifest.json").read_text())
+    out = first / "out"
+    assert set(contents(out)) == {item.path for item in manifest.artifacts} | {"manifest.json", "SHA256SUMS"}
+    command.run([need("sha256sum", package="coreutils"), "--check", "--strict", "SHA256SUMS"], cwd=out)
+    for item in manifest.artifacts:
+        content = (out / item.path).read_bytes()
+        assert (item.size, item.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_the_manifest_says_where_inputs_came_from(first: Path) -> None:
+    """Name, version, source and digest of what was verified."""
+    document = json.loads((first / "out/manifest.json").read_text())
+    assert document["schema"] == 1
+    assert [(used["name"], used["version"]) for used in document["inputs"]] == [("etcd", "3.5.16")]
+    assert list(document["nodes"]) == ["x-1", "x-2", "x-3", "y-1"]
+
+
+def test_nobody_else_reads_what_has_keys(first: Path) -> None:
+    """Files are 0600 and directories 0700, whatever the umask."""
+    paths = [first / "out", *(first / "out").rglob("*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()} == {0o700}
+
+
+def test_an_alpine_node_has_one_overlay(tmp_path: Path) -> None:
+    """One overlay per node is all there is beside the board's files."""
+    profile(tmp_path, "alpine", "[apkovl]")
+    manifest = build(tmp_path)
+    kinds = [(name, item.kind) for name, items in manifest.nodes.items() for item in items]
+    assert [kind for kind in kinds if kind[1] != "boot"] == [(name, "apkovl") for name in manifest.nodes]
+
+
+def test_a_new_authority_is_told_once(place: Path) -> None:
+    """The first build says what it minted and for how long; the second has nothing to say."""
+    plan = pipeline.resolve(str(place / "edge.yaml"))
+    for expected in (1, 0):
+        told = Told()
+        pipeline.build(plan, options=options(place), progress=told, ask=None)
+        minted = [note for note in told.notes if str(place / "vault") in note]
+        assert len(minted) == expected
+        assert all("10y" in note and "5y" in note for note in minted)
+
+
+def test_one_node_keeps_the_others_rows(built: Path) -> None:
+    """--node writes that node only; the manifest still has all of them."""
+    whole = Manifest.from_json((built / "out/manifest.json").read_text())
+    before = (built / "out/x-2/x-2.rootfs.tar.zst").stat().st_ino
+    again = build(built, node="x-1")
+    assert again.nodes == whole.nodes
+    assert (built / "out/x-2/x-2.rootfs.tar.zst").stat().st_ino == before
+
+
+def test_a_node_that_is_not_there_is_refused_with_those_that_are(place: Path) -> None:
+    """Nothing is written, not even a vault."""
+    with pytest.raises(UsageError, match=r"has no node x-9\n  its nodes are x-1, x-2, x-3, y-1"):
+        build(place, node="x-9")
+    assert not (place / "vault").exists()
+    assert not (place / "out").exists()
+
+
+def test_a_wrong_input_mints_nothing(place: Path) -> None:
+    """An archive that does not verify ends the build before there is a vault."""
+    told = options(place)
+    (place / "etcd-v3.5.16-linux-host.tar.gz").write_bytes(b"something else")
+    with pytest.raises(InputError):
+        pipeline.build(pipeline.resolve(str(place / "edge.yaml")), options=told, progress=Silent(), ask=None)
+    assert not (place / "vault").exists()
+    assert not (place / "out").exists()
+
+
+def test_an_epoch_before_the_certificates_is_refused(place: Path) -> None:
+    """Nodes' clocks start at the epoch, where no certificate may be in the future."""
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH 1000 is before the newest certificate"):
+        build(place, epoch=1000)
+
+
+def test_a_given_epoch_is_every_times_source(place: Path) -> None:
+    """The manifest and the files' own times are SOURCE_DATE_EPOCH."""
+    epoch = 4_000_000_000
+    manifest = build(place, epoch=epoch)
+    assert manifest.epoch == epoch
+    assert {(place / "out" / item.path).stat().st_mtime for item in manifest.artifacts} == {epoch}
+
+
+def test_what_is_no_longer_made_is_removed(built: Path) -> None:
+    """A node that left the profile leaves no artefact behind; a user's own file stays."""
+    path = built / "edge.yaml"
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "y-1" not in line))
+    (built / "out/x-1/notes.txt").write_text("mine")
+    build(built)
+    assert not (built / "out/y-1").exists()
+    assert (built / "out/x-1/notes.txt").exists()
+
+
+def test_a_manifest_cannot_have_files_elsewhere_removed(built: Path) -> None:
+    """A path that climbs out of the build's directory is not followed."""
+    (built / "precious").write_text("x")
+    index = built / "out/manifest.json"
+    index.write_text(index.read_text().replace("y-1/y-1.rootfs.tar.zst", "../precious"))
+    build(built)
+    assert (built / "precious").exists()
+
+
+def test_the_ledger_knows_where_certificates_went(first: Path) -> None:
+    """Every certificate has the artefact it is in."""
+    rows = json.loads((first / "vault/ledger.json").read_text())["certificates"]
+    assert {row["artifact"] for row in rows if row["holder"] == "x-2"} == {"x-2/user-data"}
+    assert {row["artifact"] for row in rows if row["holder"] == "operator"} == {"operator/admin.crt"}
+
+
+def test_every_problem_of_a_profile_is_told_at_once(place: Path) -> None:
+    """The core's and the components' problems come together."""
+    path = place / "edge.yaml"
+    text = path.read_text().replace("192.168.7.12/24", "192.168.7.11/24")
+    path.write_text(text.replace("3.5.16}", "3.5.16, heartbeat_interval: 1000, election_timeout: 1500}"))
+    with pytest.raises(ProfileError) as caught:
+        pipeline.resolve(str(path))
+    assert len(caught.value.problems) > 1
+
+
+def test_the_operators_environment_is_found_from_anywhere(first: Path) -> None:
+    """Sourced in bash by its path from another directory, it names its own directory's files."""
+    program = need("bash", package="bash")
+    env = first / "out/operator/etcdctl.env"
+    script = f'cd /; . "{env}" && echo "$ETCDCTL_ENDPOINTS|$ETCDCTL_CACERT|$ETCDCTL_CERT|$ETCDCTL_KEY"'
+    told = command.run([program, "-c", script]).decode().strip().split("|")
+    assert told[0] == "https://192.168.7.11:2379,https://192.168.7.12:2379,https://192.168.7.13:2379"
+    assert told[1:] == [str(env.parent / name) for name in ("ca.crt", "admin.crt", "admin.key")]
+
+
+def test_a_shell_that_does_not_know_is_told_what_to_do(first: Path) -> None:
+    """POSIX sh cannot know where a sourced file lies: it says so, or takes NODEBAKE_OPERATOR."""
+    dash = need("dash", package="dash")
+    env = first / "out/operator/etcdctl.env"
+    line = f'cd /; . "{env}"; echo "$ETCDCTL_KEY"'
+    done = subprocess.run([dash, "-c", line], capture_output=True, text=True, check=False)  # noqa: S603 - a test's own line
+    assert "set NODEBAKE_OPERATOR" in done.stderr
+    told = command.run([dash, "-c", line], env={"NODEBAKE_OPERATOR": str(env.parent)})
+    assert told.decode().strip() == str(env.parent / "admin.key")
+
+
+def test_ssh_finds_every_name_in_known_hosts(first: Path) -> None:
+    """ssh-keygen finds a node by its name, its full name and its address."""
+    ssh_keygen = need("ssh-keygen", package="openssh-client")
+    for name in ("x-2", "x-2.edge.example.com", "192.168.7.12"):
+        found = command.run([ssh_keygen, "-F", name, "-f", first / "out/operator/known_hosts"])
+        assert b"ssh-ed25519" in found
+
+
+def test_an_unchanged_build_is_known_by_its_stamp(place: Path) -> None:
+    """While everything is as it was the stamp holds; an expired certificate ends it."""
+    path = place / "stamp.json"
+    manifest = build(place, stamp=path)
+    assert stamp.unchanged(path, now=0) == (place / "out", manifest)
+    assert stamp.unchanged(path, now=1e11) is None
+
+
+@pytest.mark.parametrize(
+    "touched", ["edge.yaml", "vault/keys.json", "out/x-1/meta-data", "out/manifest.json", "other.yaml"]
+)
+def test_a_touched_file_ends_the_stamp(place: Path, touched: str) -> None:
+    """The profile, one beside it that it may extend, the vault, an artefact: each means building again."""
+    path = place / "stamp.json"
+    (place / "other.yaml").write_text("")
+    build(place, stamp=path)
+    with (place / touched).open("a") as file:
+        file.write("\n")
+    assert stamp.unchanged(path, now=0) is None
+
+
+def test_a_missing_artefact_ends_the_stamp(place: Path) -> None:
+    """What was deleted is built again."""
+    path = place / "stamp.json"
+    build(place, stamp=path)
+    (place / "out/operator/admin.key").unlink()
+    assert stamp.unchanged(path, now=0) is None
