@@ -1,0 +1,122 @@
+"""One node of a build as a machine: its artefact unpacked as its system would, its etcd under its init."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING
+
+import yaml
+
+from nodebake.command import run
+from tests.cluster import roots
+from tests.cluster.namespace import Namespace, plug
+from tests.cluster.openrc import OpenRc
+from tests.cluster.unit import Systemd
+from tests.need import need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.plan import NodePlan
+    from tests.cluster.built import Built
+
+WIDTH = 400  # of a log's line, when a failure shows it
+CALM = ('{"level":"info"', "\t", "go.", "main.")  # what is left out of it: routine, and the stack
+SEED = "var/lib/cloud/seed/nocloud"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A node that runs."""
+
+    node: NodePlan
+    box: Namespace
+    service: OpenRc | Systemd
+
+    @property
+    def root(self) -> Path:
+        """Its root file system, as the host sees it."""
+        assert self.box.root
+        return self.box.root
+
+    def told(self) -> str:
+        """Return the last complaints and the last lines of etcd's log, for a failure."""
+        lines = [line[:WIDTH] for line in self.service.log().splitlines()]
+        complaints = [line for line in lines[:-8] if not line.startswith(CALM)]
+        return "\n".join([f"--- {self.node.name}", *complaints[-8:], *lines[-8:]])
+
+    def close(self) -> None:
+        """End it."""
+        self.box.close()
+        if isinstance(self.service, Systemd):
+            self.service.close()
+
+
+def unpack(built: Built, node: NodePlan, root: Path) -> None:
+    """Make the node's root file system from its artefact."""
+    lay = {"apkovl": _apkovl, "nocloud": _nocloud, "rootfs": _rootfs}
+    lay[_kind(built)](built.out / node.name, node, root)
+
+
+def boot(built: Built, node: NodePlan, root: Path, *, bridge: Namespace, data: bool = True) -> Machine:
+    """Bring the node up on the bridge, up to where its init would start etcd.
+
+    Args:
+        built: the build.
+        node: which node.
+        root: its root, from `unpack`.
+        bridge: the switch.
+        data: whether its data partition is mounted, where the profile has one.
+    """
+    partition = built.plan.profile.machine.data
+    box = Namespace(node.name, root).open(data=partition.mountpoint if partition and data else None)
+    # A name like en* in the profile means the first card, whatever it is called.
+    card = built.plan.profile.network.interface.replace("*", "0")
+    plug(bridge, box, card, [ip_interface(address) for address in node.interfaces])
+    if built.plan.init == "systemd":
+        _first_boot(box, nocloud=_kind(built) == "nocloud")
+    service = OpenRc(box) if built.plan.init == "openrc" else Systemd(box)
+    if node.role == "member":
+        service.prepare()
+    return Machine(node, box, service)
+
+
+def _kind(built: Built) -> str:
+    return built.plan.profile.outputs[0]
+
+
+def _apkovl(artefacts: Path, node: NodePlan, root: Path) -> None:
+    roots.emulate_aarch64()
+    roots.alpine(root)
+    # As the initramfs does it (mkinitfs, unpack_apkovl).
+    busybox = need("busybox", package="busybox-static")
+    run([busybox, "tar", "-C", root, "-zxf", artefacts / f"{node.name}.apkovl.tar.gz"])
+
+
+def _nocloud(artefacts: Path, node: NodePlan, root: Path) -> None:  # noqa: ARG001 - as the others
+    roots.debian(root)
+    seed = root / SEED
+    seed.mkdir(parents=True)
+    for path in artefacts.iterdir():
+        if path.is_file() and path.suffix != ".iso":
+            (seed / path.name).write_bytes(path.read_bytes())
+
+
+def _rootfs(artefacts: Path, node: NodePlan, root: Path) -> None:
+    roots.debian(root)
+    archive = artefacts / f"{node.name}.rootfs.tar.zst"
+    run(["tar", "--zstd", "-C", root, "--keep-directory-symlink", "-xpf", archive])
+
+
+def _first_boot(box: Namespace, *, nocloud: bool) -> None:
+    """Do what cloud-init's bootcmd and systemd would do before any service starts."""
+    assert box.root
+    if nocloud:
+        config = yaml.safe_load((box.root / SEED / "user-data").read_text())
+        for command in config["bootcmd"]:
+            box.run(*(["sh", "-c", command] if isinstance(command, str) else command))
+        asked = (box.root / "run/asked").read_text()
+        assert "systemctl daemon-reload" in asked
+    else:
+        box.run("systemd-sysusers")
