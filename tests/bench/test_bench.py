@@ -1,0 +1,31 @@
+"""The harness itself, on a tiny scale; no timing decides anything."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from nodebake.progress import Silent
+from tests.bench import harness, report
+from tests.need import need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_bench_measures_both_ways_and_says_what_it_did(tmp_path: Path) -> None:
+    """A few nodes go through both ways; the report and the JSON have every number."""
+    need("cfssl", package="golang-cfssl")
+    need("cloud-localds", package="cloud-image-utils")
+    need("envsubst", package="gettext-base")
+    results, listing = harness.run(
+        harness.Scale(large=5, by_hand=4, runs=1, kinds=("nocloud",), binaries=False), progress=Silent()
+    )
+    harness.save(results, listing, tmp_path / "bench.json")
+    saved = json.loads((tmp_path / "bench.json").read_text())
+    told = report.text(results, listing)
+    assert list(saved["kinds"]) == ["nocloud"]
+    assert all(
+        kind["node_bytes"] > 0 and kind["hand_large"]["cpu"][0] > 0 for kind in saved["kinds"].values()
+    )
+    assert told.count("one more node, cpu") == len(results)

@@ -1,0 +1,128 @@
+"""The documentation keeps to what is there: commands, flags, links, profiles, the generated reference."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from invoke.collection import Collection
+from invoke.loader import FilesystemLoader
+
+from nodebake import command
+from nodebake.profile.load import load, names, schema
+from nodebake.profile.reference import markdown
+from tests.need import ROOT, need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+# The design also says what is to come.
+PROMISING = [page for page in PAGES if page.name != "design.md"]
+README = (ROOT / "README.md").read_text()
+
+
+def _flags() -> dict[str, set[str]]:
+    """Return each task's flags, as invoke takes them."""
+    module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
+    contexts = Collection.from_module(module).to_contexts()
+    return {str(context.name): set(context.flags) for context in contexts}
+
+
+def _shown(text: str) -> list[tuple[str, list[str]]]:
+    """Return every `./invoke TASK ...` in `text` with its long flags."""
+    calls = re.findall(r"\./invoke ([a-z][a-z.]*)([^`\n#|]*)", text)
+    return [(task, re.findall(r"--[a-z-]+", rest)) for task, rest in calls]
+
+
+@pytest.mark.parametrize("page", PROMISING, ids=lambda page: page.name)
+def test_every_command_shown_is_there(page: Path) -> None:
+    """A command in the documentation is a task, and has the flags that are shown with it."""
+    flags = _flags()
+    shown = _shown(page.read_text())
+    assert [task for task, _ in shown if task not in flags] == []
+    assert [(task, flag) for task, used in shown for flag in used if flag not in flags[task]] == []
+
+
+def test_every_flag_of_the_build_is_told() -> None:
+    """README names all of the build's flags in its table of commands."""
+    row = next(line for line in README.splitlines() if line.startswith("| `./invoke build"))
+    assert {flag for flag in _flags()["build"] if flag.startswith("--")} == set(re.findall(r"--[a-z-]+", row))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file of the checkout, and its anchor a heading."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    broken = []
+    for target in targets:
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        found = (page.parent / file) if file else page
+        if not found.exists() or (anchor and anchor not in _anchors(found)):
+            broken.append(target)
+    assert broken == []
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_names_every_profile() -> None:
+    """The table of profiles has a row for each that ships, and for no other."""
+    assert set(names()) == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.MULTILINE))
+
+
+def test_reference_is_up_to_date() -> None:
+    """docs/profile-reference.md is what the schema says; `./invoke schema --markdown` writes it."""
+    assert (ROOT / "docs/profile-reference.md").read_text() == markdown(schema())
+
+
+def test_the_profile_in_readme_is_one(tmp_path: Path) -> None:
+    """The profile a reader is told to write is valid as it stands, but for the key."""
+    text = next(re.finditer(r"```yaml\n(.*?)```", README, re.DOTALL)).group(1)
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        text.replace("AAAA...", "AAAAC3NzaC1lZDI1NTE5AAAAIHdhbnRlZGx5cmFuZG9tYnl0ZXNhbmRub3Rha2V5")
+    )
+    assert load(str(path)).profile.nodes[0].name == "pi-1"
+
+
+def test_the_card_in_readme_has_what_a_pi_boots(tmp_path: Path) -> None:
+    """README's sfdisk script makes an MBR with FAT32 (0x0c) first and Linux second, the rest of the card."""
+    sfdisk = need("sfdisk", package="fdisk")
+    script = next(re.finditer(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)).group(1)
+    card = tmp_path / "card"
+    with card.open("wb") as file:
+        file.truncate(4_000_000_000)
+    command.run([sfdisk, "--quiet", card], stdin=script.encode())
+    table = json.loads(command.run([sfdisk, "--json", card]))["partitiontable"]
+    first, second = table["partitions"]
+    assert (table["label"], first["type"], second["type"]) == ("dos", "c", "83")
+    assert (first["start"], first["size"], first["bootable"]) == (8192, 2 << 20, True)
+    assert second["start"] + second["size"] >= 4_000_000_000 // 512 - 2048
+
+
+def test_changelog_has_what_is_not_released() -> None:
+    """There is a place for the next change (https://keepachangelog.com)."""
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_decision_has_its_three_parts() -> None:
+    """A decision says its context, what was decided and what follows, on one page, numbered in order."""
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    wanted = ["## Context", "## Decision", "## Consequences"]
+    for number, page in enumerate(pages, 1):
+        text = page.read_text()
+        assert page.name.startswith(f"{number:04}-")
+        assert [line for line in text.splitlines() if line.startswith("## ")] == wanted
+        assert len(text.splitlines()) < 60
