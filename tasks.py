@@ -75,14 +75,14 @@ def schema(_: Context, markdown: bool = False) -> None:  # noqa: FBT001, FBT002 
 
 @task(help={"only": "pytest's -k: run only tests whose names match"})
 def test(_: Context, only: str = "") -> None:  # noqa: PT028 - a command, not a test
-    """Run the tests: units, and real etcd clusters."""
+    """Run the tests: units, real etcd clusters, the container and the bench's own."""
     with console.session() as progress:
         from tests import tools
 
         tools.provide(progress)
     import pytest
 
-    raise SystemExit(pytest.main([f"{HERE}/tests/unit", f"{HERE}/tests/cluster", "-k", only]))
+    raise SystemExit(pytest.main([f"{HERE}/tests", "-k", only]))
 
 
 @task

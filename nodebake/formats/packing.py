@@ -119,14 +119,13 @@ def compress(data: bytes, codec: Codec) -> bytes:
     return gzip_member(data) if codec == "gzip" else _zstd_frame(data)
 
 
-def gzip_member(data: bytes, *, align: int = 1, after: int = 0) -> bytes:
+def gzip_member(data: bytes, *, align: int = 1) -> bytes:
     """Return `data` as one gzip member whose bytes depend on nothing else: no time, name or system.
 
     Args:
         data: what to compress.
         align: make the member end at a multiple of this many bytes, by an extra field in its header
             that every reader skips; at most 32768.
-        after: how many bytes lie before the member in its file.
 
     Raises:
         BuildError: `align` is too large for an extra field.
@@ -139,7 +138,7 @@ def gzip_member(data: bytes, *, align: int = 1, after: int = 0) -> bytes:
         if align > 1 << 15:
             raise BuildError(f"cannot align a gzip member to {align} bytes")
         flags = _FEXTRA
-        blank = -(after + 10 + _EXTRA_HEAD + len(body) + len(trailer)) % align
+        blank = -(10 + _EXTRA_HEAD + len(body) + len(trailer)) % align
         extra = struct.pack("<H2sH", 4 + blank, b"nb", blank) + bytes(blank)
     head = start + struct.pack("<BLBB", flags, 0, 0, _UNKNOWN_SYSTEM)
     return b"".join((head, extra, body, trailer))

@@ -49,7 +49,7 @@ def etcdctl(
     """Return an etcdctl for the operator's desk: the one that is baked in for the host's kind of machine."""
     built = shipped("vm")
     directory = tmp_path_factory.mktemp("desk")
-    run(["tar", "-C", directory, "-xzf", built.out / built.plan.members[0].name / "payload.tar.gz"])
+    run(["tar", "-C", directory, "-xzf", built.out / built.plan.members[0].name / "shared.tar.gz"])
     program = directory / "etcdctl"
     shutil.move(directory / "usr/local/bin/etcdctl", program)
     return program

@@ -34,7 +34,8 @@ def facts(built: Built, name: str, directory: Path) -> Facts:
 
     Single values are plain; where a file has a list, the fact is a set. Paths have no leading slash.
     """
-    run(["tar", "-C", directory, "-xf", _archive(built, name)])
+    for archive in _archives(built, name):
+        run(["tar", "-C", directory, "-xf", archive])
     epoch = json.loads((built.out / "manifest.json").read_text())["epoch"]
     config = yaml.safe_load((directory / "etc/etcd/conf.yml").read_text())
     found: Facts = {
@@ -54,10 +55,10 @@ def facts(built: Built, name: str, directory: Path) -> Facts:
     return found
 
 
-def _archive(built: Built, name: str) -> Path:
-    for pattern in ("*.apkovl.tar.gz", "*.rootfs.tar.zst", "payload.tar.gz"):
-        for path in (built.out / name).glob(pattern):
-            return path
+def _archives(built: Built, name: str) -> list[Path]:
+    for pattern in ("*.apkovl.tar.gz", "*.rootfs.tar.zst", "*.tar.gz"):
+        if paths := list((built.out / name).glob(pattern)):
+            return paths
     raise AssertionError(f"no archive of {name} in {built.out}")
 
 

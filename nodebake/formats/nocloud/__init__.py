@@ -1,6 +1,7 @@
 """A cloud-init NoCloud seed: a directory to serve or copy, and the same as `<node>-seed.iso`.
 
-Everything is on board. `user-data` is small: its bootcmd unpacks `payload.tar.gz`, which lies beside it.
+Everything is on board. `user-data` is small: its bootcmd unpacks `shared.tar.gz`, which many nodes have, and
+`node.tar.gz`, the node's own; both lie beside it.
 Source: https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html
 """
 
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.formats.packing import Prefix, Shared, gzip_member, pack
-from nodebake.formats.writing import artifact
+from nodebake.formats.writing import artifact, twin
 from nodebake.overlay import render
+from nodebake.tree import Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,27 +24,29 @@ if TYPE_CHECKING:
     from nodebake.manifest import Artifact
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.schema import Network
-    from nodebake.tree import Tree
 
-PAYLOAD = "payload.tar.gz"
+SHARED, OWN = "shared.tar.gz", "node.tar.gz"
 _SLOT = 4096
-_NOTHING = Prefix.of()
+_END = pack(Tree({}), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """The node's files, as one archive of two parts.
+    """The node's files, as two archives.
 
     Attributes:
-        prefix: what other nodes have as well.
-        own: the node's own member; both together end at a multiple of 4096 bytes, so that images of
-            many nodes have the same layout.
-        sha256: hexadecimal digest of both.
+        shared: what other nodes have as well.
+        own: all the rest; as long as a multiple of 4096 bytes, so that images of many nodes have the same
+            layout.
     """
 
-    prefix: Prefix
+    shared: Prefix
     own: bytes
-    sha256: str
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """The hexadecimal digests of both."""
+        return self.shared.sha256.hexdigest(), hashlib.sha256(self.own).hexdigest()
 
 
 def write(
@@ -61,29 +65,30 @@ def write(
     """
     payload = _payload(baked.root, epoch, shared)
     script = shared.once("nocloud script", _script)
-    user = user_data(node, script=script, sha256=payload.sha256, units=enabled_units(baked.root))
+    user = user_data(node, script=script, digests=payload.digests, units=enabled_units(baked.root))
     network = network_config(plan, node)
     inside = hashlib.sha256(b"".join((user, network)))
     meta = meta_data(node, instance=inside.hexdigest()[:16])
     texts = {"user-data": user, "meta-data": meta, "network-config": network}
     return (
         *(artifact(name, out / name, text, root=out.parent, epoch=epoch) for name, text in texts.items()),
-        artifact("payload", out / PAYLOAD, payload.own, root=out.parent, epoch=epoch, prefix=payload.prefix),
+        _shared(out / SHARED, payload.shared, epoch=epoch, shared=shared),
+        artifact("payload", out / OWN, payload.own, root=out.parent, epoch=epoch),
         _image(out / f"{node.name}-seed.iso", payload, tuple(texts.items()), epoch=epoch, shared=shared),
     )
 
 
-def user_data(node: NodePlan, *, script: str, sha256: str, units: tuple[str, ...]) -> bytes:
+def user_data(node: NodePlan, *, script: str, digests: tuple[str, str], units: tuple[str, ...]) -> bytes:
     """Return the node's cloud-config.
 
     Args:
         node: whose.
         script: the POSIX shell script that unpacks the payload.
-        sha256: the payload's digest.
+        digests: the payload's, shared archive first.
         units: what to start once it is unpacked.
     """
     config = {
-        "bootcmd": [["sh", "-c", script, "unpack", sha256, *units]],
+        "bootcmd": [["sh", "-c", script, "unpack", *digests, *units]],
         "hostname": node.name,
         "fqdn": node.fqdn,
         "preserve_hostname": False,
@@ -145,11 +150,19 @@ def _script() -> str:
 
 def _payload(root: Tree, epoch: int, shared: Shared) -> Payload:
     common, own = root.split()
-    prefix = shared.prefix(common, "gzip") if len(common) else _NOTHING
-    member = gzip_member(pack(own, epoch), align=_SLOT, after=prefix.size)
-    sha256 = prefix.sha256.copy()
-    sha256.update(member)
-    return Payload(prefix=prefix, own=member, sha256=sha256.hexdigest())
+    prefix = shared.prefix(common, "gzip")
+    whole = shared.once(("nocloud archive", prefix), lambda: prefix.then(gzip_member(_END)))
+    return Payload(shared=whole, own=gzip_member(pack(own, epoch), align=_SLOT))
+
+
+def _shared(path: Path, archive: Prefix, *, epoch: int, shared: Shared) -> Artifact:
+    """Write the shared archive at the first node that has it; at the others it is the same file."""
+    root = path.parent.parent
+    first = shared.once(
+        ("nocloud shared", root, archive),
+        lambda: artifact("payload", path, b"", root=root, epoch=epoch, prefix=archive),
+    )
+    return twin(first, path, archive.chunks, root=root, epoch=epoch)
 
 
 def _image(
@@ -159,11 +172,16 @@ def _image(
 
     # A text ends with newlines up to whole sectors, so that its length in the directory fits every node.
     padded = [(name, text.ljust(iso.sectors(len(text)), b"\n")) for name, text in texts]
-    sizes = ((PAYLOAD, payload.prefix.size + len(payload.own)), *((name, len(text)) for name, text in padded))
+    sizes = (
+        (SHARED, payload.shared.size),
+        (OWN, len(payload.own)),
+        *((name, len(text)) for name, text in padded),
+    )
     slots = tuple(iso.Slot(name=name, size=size) for name, size in sizes)
+    fill = bytes(-payload.shared.size % iso.SECTOR)
     prefix = shared.once(
-        ("seed image", payload.prefix, slots),
-        lambda: Prefix.of(iso.head(slots, epoch=epoch), *payload.prefix.chunks),
+        ("seed image", payload.shared, slots),
+        lambda: Prefix.of(*iso.head(slots, epoch=epoch), *payload.shared.chunks, fill),
     )
     rest = b"".join((payload.own, *(text for _, text in padded)))
     return artifact("seed", path, rest, root=path.parent.parent, epoch=epoch, prefix=prefix)

@@ -1,8 +1,9 @@
 """The seed as an ISO 9660 image labelled cidata, laid out so that nodes differ only behind a common prefix.
 
-pycdlib masters one image per layout; a node's image is that one's descriptors and directories, the payload,
-and the node's small files, each padded to the length the directory says. The same layout gives the same
-bytes whatever the clock and the time zone.
+pycdlib masters one image per layout; a node's image is that one's descriptors and directories, the shared
+archive, and the node's own files, padded to the lengths the directory says. The same layout gives the same
+bytes whatever the clock and the time zone. Names are Rock Ridge's, which every Linux reads; Joliet would only
+cost room.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
 LABEL = "cidata"
 SECTOR = 2048
-_DESCRIPTORS = 16  # the sector of the first volume descriptor (ECMA-119, 6.7.1)
-_PRIMARY, _SUPPLEMENTARY = 1, 2
-_ROOT = 156  # a volume descriptor's root directory record (ECMA-119, 8.4.18)
-_DATES = 813  # creation, modification, expiration, effective: 17 bytes each (ECMA-119, 8.4.26)
+_SYSTEM_AREA = 16 * SECTOR  # unused; the primary volume descriptor follows (ECMA-119, 6.2.1 and 6.7.1)
+_ROOT = _SYSTEM_AREA + 156  # its root directory record (ECMA-119, 8.4.18)
+_DATES = _SYSTEM_AREA + 813  # creation, modification, expiration, effective: 17 bytes each (8.4.26)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ class Slot:
     size: int
 
 
-def head(slots: Sequence[Slot], *, epoch: int) -> bytes:
-    """Return everything in front of the first file's bytes.
+def head(slots: Sequence[Slot], *, epoch: int) -> tuple[bytes, bytes]:
+    """Return everything in front of the first file's bytes: zeros, and what is not.
 
     The files follow in the order of `slots`, each filled up with zeros to a multiple of `SECTOR`.
 
@@ -49,20 +49,12 @@ def head(slots: Sequence[Slot], *, epoch: int) -> bytes:
         epoch: the time of everything in the image, seconds since 1970.
     """
     iso = PyCdlib()
-    iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    iso.new(interchange_level=3, vol_ident=LABEL, rock_ridge="1.09")
     # pycdlib lays files out in the order of their ISO names. Only their sizes are wanted here.
     names = [f"/{number}.;1" for number in range(len(slots))]
     with open("/dev/zero", "rb") as zeros:  # noqa: PTH123 - one open file for all
         for name, slot in zip(names, slots, strict=True):
-            iso.add_fp(
-                zeros,
-                slot.size,
-                name,
-                rr_name=slot.name,
-                joliet_path=f"/{slot.name}",
-                file_mode=0o100400,
-                creation_time=None,
-            )
+            iso.add_fp(zeros, slot.size, name, rr_name=slot.name, file_mode=0o100400)
         iso.force_consistency()
         first = min(iso.get_record(iso_path=name).extent_location() for name in names)
         image = io.BytesIO()
@@ -70,7 +62,7 @@ def head(slots: Sequence[Slot], *, epoch: int) -> bytes:
     iso.close()
     fixed = bytearray(image.getbuffer()[: first * SECTOR])
     _set_times(fixed, epoch)
-    return bytes(fixed)
+    return bytes(fixed[:_SYSTEM_AREA]), bytes(fixed[_SYSTEM_AREA:])
 
 
 def sectors(size: int) -> int:
@@ -83,25 +75,16 @@ def _set_times(image: bytearray, epoch: int) -> None:
     moment = time.gmtime(epoch)
     short = struct.pack("7B", moment.tm_year - 1900, *moment[1:6], 0)
     long = time.strftime("%Y%m%d%H%M%S00", moment).encode() + b"\0"
-    for descriptor in _descriptors(image):
-        for field in (0, 17, 51):  # not the expiration, which says "never"
-            at = descriptor + _DATES + field
-            image[at : at + 17] = long
-        for record in (descriptor + _ROOT, *_records(image, descriptor + _ROOT)):
-            image[record + 18 : record + 25] = short
-            _set_rock_ridge_times(image, record, short)
+    for field in (0, 17, 51):  # not the expiration, which says "never"
+        image[_DATES + field : _DATES + field + 17] = long
+    for record in (_ROOT, *_records(image)):
+        image[record + 18 : record + 25] = short
+        _set_rock_ridge_times(image, record, short)
 
 
-def _descriptors(image: bytearray) -> Iterator[int]:
-    at = _DESCRIPTORS * SECTOR
-    while image[at] in {_PRIMARY, _SUPPLEMENTARY}:
-        yield at
-        at += SECTOR
-
-
-def _records(image: bytearray, root: int) -> Iterator[int]:
+def _records(image: bytearray) -> Iterator[int]:
     """Yield where each record of the root directory begins (ECMA-119, 9.1)."""
-    extent, size = struct.unpack_from("<L4xL", image, root + 2)
+    extent, size = struct.unpack_from("<L4xL", image, _ROOT + 2)
     at, end = extent * SECTOR, extent * SECTOR + size
     while at < end:
         if image[at]:
