@@ -53,6 +53,26 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     console.say(console.built(*done))
 
 
+@task(
+    help={
+        "profile": PROFILE,
+        "scenario": "what happens to the machines, see docs/lab.md; several with commas between them",
+        "out": "directory of the build (default: build/<profile>)",
+    }
+)
+def boot(_: Context, profile: str = "", scenario: str = "cold", out: str = "") -> None:
+    """Start the artefacts as cold machines in QEMU, and judge them."""
+    with console.session() as progress:
+        from nodebake import lab, pipeline
+
+        flags = console.Flags(profile=profile, out=out)
+        plan = pipeline.resolve(flags.named())
+        told = flags.options(plan)
+        options = lab.Options(out=told.out, lock=told.lock, cache=told.cache, scenario=scenario)
+        lab.boot(plan, options=options, progress=progress)
+    console.say(f"{plan.name}: {scenario} passed; the report is {told.out / 'lab/report.html'}")
+
+
 @task(help={"profile": PROFILE, "json": "as JSON, for programs"})
 def plan(_: Context, profile: str = "", json: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
     """Show what would be built: every decided value and where it came from."""
@@ -109,7 +129,7 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool) -> t
     plan = pipeline.resolve(flags.named())
     options = flags.options(plan)
     if in_container:
-        job = container.job(flags.profile, plan, options, checkout=HERE)
+        job = container.job(plan, options, checkout=HERE)
         raise SystemExit(container.run(job, progress=progress, say=console.raw))
     for warning in plan.warnings:
         progress.note(f"warning: {warning}")

@@ -54,12 +54,11 @@ class Job:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def job(profile: str, plan: Plan, options: Options, *, checkout: Path) -> Job:
+def job(plan: Plan, options: Options, *, checkout: Path) -> Job:
     """Return the build of `plan` as a run in the builder.
 
     Args:
-        profile: as the user named it, a name or a path.
-        plan: its plan; says which other files the profile names.
+        plan: says which files the profile is in, and which others it names.
         options: the build's.
         checkout: this checkout.
     """
@@ -68,8 +67,12 @@ def job(profile: str, plan: Plan, options: Options, *, checkout: Path) -> Job:
     named = [authority.certificate, authority.key, authority.chain, secret and secret.file]
     named += [overlay.path for overlay in plan.profile.overlays]
     readable = [plan.directory, *(plan.directory / name for name in named if name)]
+    # Where a file of the profile lies, and where it leads to if it is a link.
+    lies = [place.parent for path in plan.files for place in (path, path.resolve())]
+    readable += [directory for directory in lies if not directory.is_relative_to(checkout)]
     flags = {
-        "--profile": str(Path(profile).absolute()) if profile.endswith((".yaml", ".yml")) else profile,
+        # Not resolved itself: a link's own name is the profile's.
+        "--profile": str(plan.files[0].parent.resolve() / plan.files[0].name),
         "--node": options.node,
         "--out": str(options.out.resolve()),
         "--vault": str(options.vault.resolve()),

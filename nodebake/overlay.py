@@ -59,12 +59,12 @@ def user_overlay(directory: Path, modes: Mapping[str, str]) -> Tree:
         raise UsageError(f"{directory} is not a directory", hint="correct overlays[].path in the profile")
     wanted = {path.strip("/"): int(mode, 8) for path, mode in modes.items()}
     entries: dict[str, Entry] = {}
-    for path in _files(directory):
-        target = path.relative_to(directory).as_posix()
-        try:
+    try:
+        for path in _files(directory):
+            target = path.relative_to(directory).as_posix()
             entries[target] = _user_entry(path, wanted.pop(target, None))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}", hint="see to its permissions") from error
     if wanted:
         raise UsageError(
             f"{directory} has no file {', '.join(sorted(wanted))}",
@@ -138,4 +138,9 @@ def _user_entry(path: Path, mode: int | None) -> Entry:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    return (path for path in sorted(directory.rglob("*")) if path.is_symlink() or not path.is_dir())
+    # Not rglob, which passes over a directory that cannot be read.
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path)
+        else:
+            yield path

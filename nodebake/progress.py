@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A listener for long work; `console.py` has the one that draws.
+    """A listener for long work; `console/progress.py` has those that draw and print.
 
     A task is named by its text. Units are whatever the caller counts (bytes, nodes).
     """

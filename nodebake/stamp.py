@@ -18,10 +18,12 @@ from nodebake.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _CODE = ("nodebake", "overlays", "sources.lock", "requirements.txt")
-_NOT_READ = frozenset({"__pycache__", "lock"})  # bytecode, and a vault's lock
+_BYTECODE = "__pycache__"
+_LOCK = "lock"  # in a vault; has the number of the last build's process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +112,19 @@ def _digest(inputs: Iterable[Path]) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
+    """Yield an input's files; a link to one is what it leads to, those in a directory are baked as links."""
     if root.is_file():
-        yield root
+        yield root.resolve()
     elif root.is_dir():
-        for path in sorted(root.iterdir()):
-            if path.is_symlink():
-                yield path
-            elif path.name not in _NOT_READ:
-                yield from _files(path)
+        bytecode = {_BYTECODE} if root == CHECKOUT / "nodebake" else set[str]()
+        yield from _below(root, {_LOCK, *bytecode}, bytecode)
+
+
+def _below(directory: Path, passed_over: AbstractSet[str], deeper: AbstractSet[str]) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.name in passed_over:
+            continue
+        if path.is_symlink() or path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from _below(path, deeper, deeper)

@@ -89,7 +89,6 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
         token="edge-0123456789abcdef",  # noqa: S106 - of a test
         host_key=new_host_key(),
         epoch=EPOCH,
-        profile_dir=plan.directory,
     )
 
 

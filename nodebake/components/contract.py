@@ -10,7 +10,6 @@ from nodebake.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from nodebake.errors import Problem
     from nodebake.pki import HostKey, Leaf, LeafRequest
@@ -31,7 +30,6 @@ class Materials:
         token: the cluster's token.
         host_key: the node's SSH host key.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
-        profile_dir: where the profile's relative file names start.
     """
 
     fetched: Mapping[str, Fetched]
@@ -40,7 +38,6 @@ class Materials:
     token: str = field(repr=False)
     host_key: HostKey = field(repr=False)
     epoch: int
-    profile_dir: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The name systemd gives to the unit of a mount point."""
+"""The names systemd gives to the units of a mount point and of its device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ def unit_name(mountpoint: str) -> str:
 
     Source: systemd.unit(5), "String escaping for inclusion in unit names".
     """
-    parts = mountpoint.strip("/")
-    escaped = "".join(_escape(letter, first=index == 0) for index, letter in enumerate(parts))
-    return f"{escaped}.mount"
+    return f"{_escaped(mountpoint)}.mount"
+
+
+def fsck_unit(device: str) -> str:
+    """Return the unit that checks the file system on `device`, a path: systemd-fsck@.service(8)."""
+    return f"systemd-fsck@{_escaped(device)}.service"
+
+
+def _escaped(path: str) -> str:
+    return "".join(_escape(letter, first=index == 0) for index, letter in enumerate(path.strip("/")))
 
 
 def _escape(letter: str, *, first: bool) -> str:

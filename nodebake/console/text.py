@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def built(out: Path, manifest: Manifest) -> str:
             f"{len(manifest.nodes)} nodes, {len(manifest.artifacts)} files, {size:.1f} MiB in {where}/",
             "next, for each node:",
             *steps,
-            f"then: . {where}/operator/etcdctl.env; etcdctl endpoint health --cluster",
+            f"then: . {shlex.quote(f'{where}/operator/etcdctl.env')}; etcdctl endpoint health --cluster",
         ]
     )
 

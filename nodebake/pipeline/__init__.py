@@ -70,7 +70,7 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         manifest = result.manifest(plan, options, epoch, fetched, written)
         vault.record(_holders(manifest))
         result.finish(out, manifest)
-        _leave_stamp(plan, options, vault)
+        _leave_stamp(plan, options, vault, secrets)
     return manifest
 
 
@@ -125,9 +125,11 @@ def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fet
     return fetched
 
 
-def _leave_stamp(plan: Plan, options: Options, vault: Vault) -> None:
+def _leave_stamp(plan: Plan, options: Options, vault: Vault, secrets: bakery.Secrets) -> None:
     if options.stamp:
-        until = min(int(row.facts.not_after.timestamp()) for row in vault.ledger())
+        # The last row of each is the one in use: those before it may have expired long ago.
+        ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
+        until = min(ends[key] for key in secrets.leaves)
         text = stamp.make(options.out, inputs(plan, options), until=until)
         replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
 

@@ -126,7 +126,6 @@ class Bakery:
             token=self.secrets.token,
             host_key=self.secrets.host_keys[node.name],
             epoch=self.epoch,
-            profile_dir=self.plan.directory,
         )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.stamp import CHECKOUT
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from nodebake.plan import Plan
 
@@ -56,20 +54,4 @@ def inputs(plan: Plan, options: Options) -> tuple[Path, ...]:
         *(one.path for one in plan.profile.overlays),
     )
     own = (plan.directory / name for name in named if name)
-    return (options.vault, *sorted(_profiles(plan)), *own)
-
-
-def _profiles(plan: Plan) -> set[Path]:
-    """Return the files the profile may be made of: those that decided something, and their neighbours."""
-    origins = {setting.origin.rpartition(":")[0] for setting in plan.settings}
-    decided = {root / origin for origin in origins for root in (CHECKOUT, Path.cwd()) if origin}
-    directories = {
-        plan.directory,
-        CHECKOUT / "profiles",
-        *(path.parent for path in decided if path.is_file()),
-    }
-    return {path for directory in directories for path in _yaml(directory)}
-
-
-def _yaml(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.iterdir() if path.suffix in {".yaml", ".yml"})
+    return (options.vault, *plan.files, *own)

@@ -28,7 +28,7 @@ def manifest(
 ) -> Manifest:
     """Return the index of what was written.
 
-    With `options.node`, other nodes keep what an earlier build of the same cluster and time wrote.
+    With `options.node`, other nodes keep what an earlier build of the same cluster, time and inputs wrote.
 
     Args:
         plan: the cluster.
@@ -38,15 +38,17 @@ def manifest(
         written: artefacts by node, and the operator's.
     """
     nodes, operator = written
+    inputs = tuple(used for one in fetched.values() for used in one.used)
     before = _before(options.out)
-    if options.node and before and (before.cluster, before.epoch) == (plan.profile.cluster.name, epoch):
+    same = (plan.profile.cluster.name, epoch, inputs)
+    if options.node and before and (before.cluster, before.epoch, before.inputs) == same:
         nodes = {**before.nodes, **nodes}
     order = [node.name for node in plan.nodes if node.name in nodes]
     return Manifest(
         profile=plan.name,
         cluster=plan.profile.cluster.name,
         epoch=epoch,
-        inputs=tuple(used for one in fetched.values() for used in one.used),
+        inputs=inputs,
         nodes={name: nodes[name] for name in order},
         operator=operator,
     )

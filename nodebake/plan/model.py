@@ -80,7 +80,8 @@ class Plan:
         settings: one per path.
         parts: what the components decided, one frozen dataclass each; see `part`.
         warnings: what works but is probably not meant.
-        directory: where the profile's relative file names start; not in the JSON.
+        directory: where the profile's relative file names start; not in the JSON, as `files`.
+        files: what the profile was read from: its own file, and those it extends.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Plan:
     parts: tuple[object, ...] = ()
     warnings: tuple[str, ...] = ()
     directory: Path
+    files: tuple[Path, ...]
 
     @property
     def members(self) -> tuple[NodePlan, ...]:

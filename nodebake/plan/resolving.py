@@ -37,6 +37,7 @@ def resolve(loaded: Loaded) -> tuple[Plan, list[Problem]]:
         settings=tuple(_settings(loaded)),
         warnings=tuple(checks.warnings(profile)),
         directory=loaded.directory,
+        files=loaded.files,
     )
     return plan, [*checks.problems(loaded), *network.problems(loaded)]
 

@@ -32,6 +32,7 @@ class Loaded:
     Attributes:
         name: the file's name without its suffix; names the directory of the artefacts.
         path: the profile's file.
+        files: that file, and those it extends.
         profile: what it says, with defaults.
         marks: `file:line` by dotted path (`nodes[2].address`) of what the user wrote; the file itself
             stands under the empty path.
@@ -39,6 +40,7 @@ class Loaded:
 
     name: str
     path: Path
+    files: tuple[Path, ...]
     profile: Profile
     marks: Mapping[str, str]
 
@@ -70,7 +72,7 @@ def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
     if not _NAME.fullmatch(path.stem):
         what = f"the file name {path.name!r} cannot name a directory of artefacts"
         raise ProfileError([Problem(what=what, todo="use letters, digits, '.', '_' and '-'")])
-    written = _extended(path, profiles, ())
+    written, files = _extended(path, profiles, ())
     data = written.plain()
     values = dict(written.walk())
     problems = list(wording.urls(values))
@@ -83,7 +85,7 @@ def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
     if problems:
         raise ProfileError(sorted(problems, key=_line))
     marks = {path: value.where for path, value in values.items()}
-    return Loaded(name=path.stem, path=path, profile=profile, marks=marks)
+    return Loaded(name=path.stem, path=path, files=files, profile=profile, marks=marks)
 
 
 def names(profiles: Path = PROFILES) -> tuple[str, ...]:
@@ -151,15 +153,15 @@ def _near_miss(path: Path, profiles: Path) -> str:
     return f"known are {', '.join(known)}" if known else f"there are no profiles in {shown(profiles)}"
 
 
-def _extended(path: Path, profiles: Path, chain: tuple[Path, ...]) -> Written:
-    """Return what the file says, laid over what it extends."""
+def _extended(path: Path, profiles: Path, chain: tuple[Path, ...]) -> tuple[Written, tuple[Path, ...]]:
+    """Return what the file says, laid over what it extends, and the files that were read."""
     file = shown(path)
     written = positions.read(_content(path, file), file)
     if not isinstance(written.value, dict):
         what = f"{told(written.value)} is not a profile"
         raise ProfileError([Problem(where=written.where, what=what, todo="begin with schema: 1")])
     if "extends" not in written.value:
-        return written
+        return written, (path,)
     extends = written.value["extends"]
     own = Written(
         value={key: value for key, value in written.value.items() if key != "extends"}, where=written.where
@@ -177,7 +179,8 @@ def _extended(path: Path, profiles: Path, chain: tuple[Path, ...]) -> Written:
             where=extends.where, path="extends", what=f"a circle: {cycle}", todo="remove one of them"
         )
         raise ProfileError([problem])
-    return own.over(_extended(base, profiles, chain))
+    below, files = _extended(base, profiles, chain)
+    return own.over(below), (path, *files)
 
 
 def _content(path: Path, file: str) -> bytes:

@@ -58,7 +58,7 @@ def signed_text(read: Callable[[str], bytes], keys: Path) -> str:
         )
         if not accepted(status.decode(errors="replace")):
             raise InputError(
-                "the index of Debian's archive is not signed by a key of Debian's archive",
+                UNSIGNED,
                 hint=f"keys: {keys}",
             )
         return text.read_text(encoding="utf-8")

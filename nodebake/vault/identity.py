@@ -39,7 +39,7 @@ class Identity:
 
 
 def now() -> dt.datetime:
-    """Return the present: the only look at the clock in a build."""
+    """Return the present: the only look at the clock that what is written depends on."""
     return dt.datetime.now(dt.UTC)
 
 

@@ -166,6 +166,9 @@ def test_debian_keeps_its_fstab(tmp_path: Path) -> None:
     assert "etc/fstab" not in tree
     unit = text(tree, r"etc/systemd/system/srv-my\x2ddata.mount").splitlines()
     assert {"What=/dev/disk/by-label/DATA", "Where=/srv/my-data", "Type=ext4"} <= set(unit)
+    escape = need("systemd-escape", package="systemd")
+    name = run([escape, "--path", "--template=systemd-fsck@.service", "/dev/disk/by-label/DATA"]).decode()
+    assert f"Wants={name.strip()}" in unit
     assert r"etc/systemd/system/multi-user.target.wants/srv-my\x2ddata.mount" in tree
     assert r"Wants=srv-my\x2ddata.mount" in text(tree, "etc/systemd/system/etcd.service").splitlines()
 
@@ -252,6 +255,10 @@ def test_vm_has_no_boot_files(tmp_path: Path) -> None:
         ),
         ({"access": {"users": [{"name": "sshd"}]}}, "access.users[0].name: sshd is an account of the system"),
         ({"overlays": [{"path": "nowhere"}]}, "overlays[0].path: nowhere is not a directory"),
+        (
+            {"machine": {"data": {"device": "PARTUUID=1-2"}}},
+            "machine.data.device: PARTUUID=1-2 is",
+        ),
         ({"system": {"packages": ["htop"]}} | DEBIAN, "system.packages: packages can only come from Alpine"),
     ],
 )

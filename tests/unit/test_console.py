@@ -182,3 +182,14 @@ def test_asking_whether_anything_changed_loads_no_room(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_relative_path_starts_from_where_the_user_is(tmp_path: Path) -> None:
+    """The wrapper works from any directory, and imports nothing that lies there."""
+    (tmp_path / "mine.yaml").write_text((ROOT / "profiles/vm.yaml").read_text())
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')\n")
+    env = {**os.environ, "NODEBAKE_VENV": sys.prefix}
+    argv = [str(ROOT / "invoke"), "plan", "--profile", "./mine.yaml"]
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("mine: ")

@@ -109,7 +109,7 @@ def test_everything_a_profile_names_comes_along(tmp_path: Path) -> None:
         epoch=7,
         environ={"PHRASE": "secret", "OTHER": "stays"},
     )
-    job = container.job(str(profile), resolve(str(profile)), options, checkout=ROOT)
+    job = container.job(resolve(str(profile)), options, checkout=ROOT)
     assert job.arguments == (
         *("build", "--profile", str(profile), "--node", "etcd-1", "--out", f"{tmp_path}/out"),
         *("--vault", f"{tmp_path}/vault", "--mirror", f"{tmp_path}/mirror", "--jobs", str(options.jobs)),
@@ -117,6 +117,23 @@ def test_everything_a_profile_names_comes_along(tmp_path: Path) -> None:
     assert set(job.readable) == {tmp_path, tmp_path / "extra", tmp_path / "mirror"}
     assert set(job.writable) == {tmp_path / "out", tmp_path / "vault", ROOT / "cache"}
     assert job.variables == {"SOURCE_DATE_EPOCH": "7", "PHRASE": "secret"}
+
+
+def test_a_profile_elsewhere_brings_what_it_extends(tmp_path: Path) -> None:
+    """The directory of a file it extends is bound as well, and that of one it is only a link to."""
+    for name in ("mine", "common", "kept"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "kept/lab.yaml").write_text("extends: ../common/base.yaml\n")
+    (tmp_path / "mine/lab.yaml").symlink_to("../kept/lab.yaml")
+    (tmp_path / "common/base.yaml").write_text("extends: vm\n")
+    (tmp_path / "way").symlink_to("mine")
+    options = Options(
+        out=tmp_path / "out", vault=tmp_path / "vault", lock=ROOT / "sources.lock", cache=ROOT / "cache"
+    )
+    job = container.job(resolve(f"{tmp_path}/way/lab.yaml"), options, checkout=ROOT)
+    assert job.arguments[:3] == ("build", "--profile", f"{tmp_path}/mine/lab.yaml")
+    bound = {path.resolve() for path in job.readable}
+    assert {tmp_path / name for name in ("mine", "common", "kept")} == bound
 
 
 def test_missing_engine_is_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

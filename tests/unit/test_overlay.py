@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from nodebake import overlay
 from nodebake.errors import BuildError, UsageError
 from nodebake.tree import Tree, directory, file, link
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -100,3 +99,21 @@ def test_user_overlay_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     """A path that is not there is the user's mistake, not a traceback."""
     with pytest.raises(UsageError, match="is not a directory"):
         overlay.user_overlay(tmp_path / "nowhere", {})
+
+
+def test_user_overlay_that_cannot_be_read_is_refused() -> None:
+    """A directory that is closed to us does not silently stay behind."""
+    mine = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, which is root's alone
+        closed = Path(name) / "etc/closed"
+        closed.mkdir(parents=True)
+        Path(name).chmod(0o755)
+        closed.chmod(0)
+        if mine == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UsageError, match="etc/closed: Permission denied"):
+                overlay.user_overlay(Path(name), {})
+        finally:
+            os.seteuid(mine)
+            closed.chmod(0o700)

@@ -225,12 +225,15 @@ def test_an_unchanged_build_is_known_by_its_stamp(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "touched", ["edge.yaml", "vault/keys.json", "out/x-1/meta-data", "out/manifest.json", "other.yaml"]
+    "touched", ["edge.yaml", "vault/keys.json", "out/x-1/meta-data", "out/manifest.json", "base/b.yaml"]
 )
 def test_a_touched_file_ends_the_stamp(place: Path, touched: str) -> None:
-    """The profile, one beside it that it may extend, the vault, an artefact: each means building again."""
+    """The profile, what it extends, the vault, an artefact: each means building again."""
     path = place / "stamp.json"
-    (place / "other.yaml").write_text("")
+    (place / "base").mkdir()
+    (place / "base/b.yaml").write_text("etcd: {version: 3.5.15}\n")
+    with (place / "edge.yaml").open("a") as file:
+        file.write("extends: base/b.yaml\n")
     build(place, stamp=path)
     with (place / touched).open("a") as file:
         file.write("\n")
@@ -243,3 +246,39 @@ def test_a_missing_artefact_ends_the_stamp(place: Path) -> None:
     build(place, stamp=path)
     (place / "out/operator/admin.key").unlink()
     assert stamp.unchanged(path, now=0) is None
+
+
+def test_what_a_link_leads_to_is_part_of_the_stamp(place: Path) -> None:
+    """A profile may be a link to a file kept elsewhere: an edit there is an edit of the profile."""
+    real = place / "elsewhere" / "edge.txt"
+    real.parent.mkdir()
+    (place / "edge.yaml").rename(real)
+    (place / "edge.yaml").symlink_to(real)
+    path = place / "stamp.json"
+    manifest = build(place, stamp=path)
+    assert stamp.unchanged(path, now=0) == (place / "out", manifest)
+    real.write_text(real.read_text() + "\n")
+    assert stamp.unchanged(path, now=0) is None
+
+
+def test_every_file_of_an_overlay_is_part_of_the_stamp(place: Path) -> None:
+    """No name is passed over in a user's own files, as a vault's lock is in the vault."""
+    overlay = place / "mine/etc/app/lock"
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text("a")
+    with (place / "edge.yaml").open("a") as file:
+        file.write("overlays: [{path: mine}]\n")
+    path = place / "stamp.json"
+    build(place, stamp=path)
+    overlay.write_text("b")
+    assert stamp.unchanged(path, now=0) is None
+
+
+def test_a_certificate_that_was_replaced_does_not_end_the_stamp(place: Path) -> None:
+    """Only certificates in use count: one that was issued again stays in the ledger, and expires there."""
+    path, text = place / "stamp.json", (place / "edge.yaml").read_text()
+    (place / "edge.yaml").write_text(f"{text}pki: {{leaf_lifetime: 1h}}\n")
+    build(place)
+    (place / "edge.yaml").write_text(f"{text}pki: {{leaf_lifetime: 9y, subject: {{organization: Edge}}}}\n")
+    manifest = build(place, stamp=path)
+    assert stamp.unchanged(path, now=manifest.epoch + 8 * 365 * 86400) == (place / "out", manifest)

@@ -44,6 +44,7 @@ def problems(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
     yield from _users(loaded)
     yield from _overlays(loaded)
     yield from _packages(loaded, plan)
+    yield from _data(loaded, plan)
 
 
 def warnings(plan: Plan) -> Iterator[str]:
@@ -103,4 +104,14 @@ def _packages(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
             "system.packages",
             "packages can only come from Alpine's boot medium",
             "remove them; install them in the image that Debian boots from",
+        )
+
+
+def _data(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
+    data = plan.profile.machine.data
+    if data is not None and plan.init == "openrc" and data.device.startswith(("PARTLABEL=", "PARTUUID=")):
+        yield loaded.problem(
+            "machine.data.device",
+            f"{data.device} is a name that Alpine's mount and findfs (busybox) do not know",
+            "write LABEL=, UUID= or a path under /dev",
         )

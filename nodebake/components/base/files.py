@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from nodebake.components.mount import unit_name
+from nodebake.components.mount import fsck_unit, unit_name
 from nodebake.overlay import render
 from nodebake.tree import Entry, Tree, directory, file, link
 
@@ -52,6 +52,7 @@ def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str,
         "users": part.accounts,
         "data": data,
         "data_what": _device(data.device) if data else "",
+        "data_fsck": fsck_unit(_device(data.device)) if data else "",
         "clock_stamp": f"{data.mountpoint}/.nodebake-clock" if data else "",
     }
 

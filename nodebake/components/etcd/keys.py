@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["string", "bool", "number", "duration", "list"]
-MINORS = (4, 5, 6, 7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
