@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from invoke import __version__
-from invoke.exceptions import Exit, ParseError
-from invoke.program import Program
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from nodebake.errors import UsageError
+if TYPE_CHECKING:
+    from types import FrameType
 
 
-class Tasks(Program):
-    """Invoke's program, for which wrong arguments are the user's error and not a failed build."""
+class _Interrupted(SystemExit):
+    """Ctrl-C; a KeyboardInterrupt would be answered by invoke, with 1 and no word."""
 
-    def parse_tasks(self) -> None:
-        """Parse the tasks and their flags.
 
-        Raises:
-            Exit: with the exit code of a `UsageError`.
-        """
-        try:
-            super().parse_tasks()
-        except ParseError as error:
-            raise Exit(f"{error}; ./invoke --list names the tasks", code=UsageError.exit_code) from error
+def main() -> None:
+    """Run the tasks on the command line.
+
+    Raises:
+        SystemExit: the command failed; 130 when interrupted, as a shell reports SIGINT.
+    """
+    try:
+        signal.signal(signal.SIGINT, _interrupt)
+        from nodebake.console.program import Tasks  # noqa: PLC0415 - loading can be interrupted too
+
+        Tasks.of_checkout().run()
+    except _Interrupted:
+        sys.stderr.write("interrupted; what was written before is whole\n")
+        raise
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not stop the tidying up
+    raise _Interrupted(130)
 
 
 if __name__ == "__main__":
-    Tasks(name="nodebake tasks, by Invoke", binary="./invoke", version=__version__).run()
+    main()

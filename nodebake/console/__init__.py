@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Flags", "as_json", "ask", "built", "plan_as_json", "plan_as_text", "raw", "say", "session"]
 
-INTERRUPTED = 130  # as a shell reports SIGINT
-
 
 @contextmanager
 def session() -> Iterator[Progress]:
@@ -34,8 +32,6 @@ def session() -> Iterator[Progress]:
             yield progress
     except NodebakeError as error:
         raise _stop(str(error), error.exit_code) from error
-    except KeyboardInterrupt as error:
-        raise _stop("interrupted; what was written before is whole", INTERRUPTED) from error
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise _stop(f"{place}{error.strerror or error}", 1) from error

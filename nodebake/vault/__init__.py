@@ -5,6 +5,7 @@
       cluster.json        the identity; written first
       ca.key              the authority's key, encrypted if the profile gives a pass phrase
       ca.chain.crt        the certificates above a brought intermediate
+      ca.brought          there if the authority was brought along, not minted
       ca.crt              the authority's certificate; written last, nothing is issued before it
       keys.json           every leaf's key and every node's SSH host key; never replaced, only added to
       ledger.json         every certificate ever issued, itself and in words

@@ -45,15 +45,18 @@ class Brought:
         """Return the content of the chain's file, empty if none is named; raises UsageError."""
         return _read(self.chain_path, "chain") if self.chain_path else b""
 
-    def check_same(self, kept: bytes, vault: Path) -> None:
-        """Check that the files, where they are still there, hold no certificate but those in the vault.
+    def check_same(self, kept: bytes, vault: Path, *, may_be_gone: bool) -> None:
+        """Check that the files hold no certificate but those in the vault.
 
-        The user may put them out of reach once the vault has its copy.
+        Args:
+            kept: the vault's certificates, PEM.
+            vault: the vault, for the message.
+            may_be_gone: the vault has its copy of them, so the user may have put them out of reach.
 
         Raises:
-            UsageError: they hold another authority, or another chain.
+            UsageError: they hold another authority, or another chain, or are not there.
         """
-        if not self.certificate_path.exists():
+        if may_be_gone and not self.certificate_path.exists():
             return
         chain = self.chain() if self.chain_path and self.chain_path.exists() else b""
         if not same_certificates(self.certificate(), chain, kept=kept):

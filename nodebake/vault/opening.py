@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CERTIFICATE = "ca.crt"
 CHAIN = "ca.chain.crt"
+BROUGHT = "ca.brought"
 KEY = "ca.key"
 
 
@@ -66,7 +67,7 @@ def open_vault(
         identity = identify(files, cluster)
         minted = first is not None and not files.has(CERTIFICATE)
         if first and minted:
-            _store(files, first)
+            _store(files, first, brought=brought is not None)
         yield Vault(
             files,
             identity=identity,
@@ -90,12 +91,14 @@ def _prepare(pki: schema.Pki, cluster: str, brought: Brought | None, asker: Aske
     return _Prepared(authority=authority, passphrase=passphrase)
 
 
-def _store(files: Files, first: _Prepared) -> None:
+def _store(files: Files, first: _Prepared, *, brought: bool) -> None:
     if files.has(LEDGER):
         raise broken(files.directory, f"{CERTIFICATE}, which has issued certificates, is missing")
     files.write(KEY, first.authority.key_pem(first.passphrase))
     if first.authority.chain:
         files.write(CHAIN, first.authority.chain)
+    if brought:
+        files.write(BROUGHT, b"The authority was brought along.\n")
     files.write(CERTIFICATE, first.authority.certificate)
 
 
@@ -105,7 +108,7 @@ def _stored(files: Files, brought: Brought | None, asker: Asker) -> Authority:
     key = files.read(KEY)
     certificate, chain = files.read(CERTIFICATE), files.read(CHAIN) if files.has(CHAIN) else b""
     if brought:
-        brought.check_same(certificate + chain, files.directory)
+        brought.check_same(certificate + chain, files.directory, may_be_gone=files.has(BROUGHT))
     passphrase = asker.passphrase(twice=not is_encrypted(key))
     authority = Authority.load(certificate, key, chain_pem=chain, passphrase=passphrase, now=now())
     if passphrase and not is_encrypted(key):

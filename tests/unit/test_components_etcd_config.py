@@ -100,7 +100,8 @@ def test_ipv6_addresses_stand_in_brackets(tmp_path: Path) -> None:
     conf = _conf(tmp_path, nodes=nodes)
     expected = {
         "listen-peer-urls": "https://[fd00:7::11]:2380",
-        "listen-client-urls": "https://[fd00:7::11]:2379,https://192.168.7.11:2379,https://127.0.0.1:2379",
+        "listen-client-urls": "https://[fd00:7::11]:2379,https://192.168.7.11:2379,"
+        "https://127.0.0.1:2379,https://[::1]:2379",
         "initial-cluster": "m1=https://[fd00:7::11]:2380",
     }
     assert expected == {key: conf[key] for key in expected}

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -42,7 +43,6 @@ def invoke(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (UsageError("no"), 2, "no\n"),
         (InputError("gone"), 3, "gone\n"),
         (SafetyError("refused"), 4, "refused\n"),
-        (KeyboardInterrupt(), 130, "interrupted; what was written before is whole\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied\n"),
     ],
 )
@@ -134,6 +134,11 @@ def test_the_last_lines_say_where_and_what_next(tmp_path: Path, monkeypatch: pyt
         (("build",), 2, "no profile is named"),
         (("build", "--profil", "pi3"), 2, "No idea what '--profil' is!"),
         (("bake",), 2, "No idea what 'bake' is!"),
+        (
+            ("build", "--profile", "pi3", "--jobs", "many"),
+            2,
+            "invalid literal for int() with base 10: 'many'",
+        ),
         (("plan", "--profile", "nosuch"), 2, "there is no profile 'nosuch'"),
         (("build", "--profile", "pi3", "--node", "nosuch"), 2, "pi3 has no node nosuch"),
         (("build", "--profile", "pi3", "--jobs", "-1"), 2, "--jobs -1 is not a number of nodes"),
@@ -145,6 +150,22 @@ def test_wrong_arguments_end_with_2(arguments: tuple[str, ...], code: int, messa
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.2, 2.5])
+def test_interrupting_ends_with_130_and_one_line(tmp_path: Path, seconds: float) -> None:
+    """Ctrl-C is answered the same way while loading, planning and baking."""
+    argv = [sys.executable, "-m", "nodebake", "build", "--profile", inputs.profile(tmp_path)]
+    argv += ["--out", str(tmp_path / "out"), "--vault", str(tmp_path / "v"), "--mirror", str(tmp_path / "no")]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603 - ours
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    if running.returncode == -signal.SIGINT:
+        return  # Python itself was still starting
+    assert running.returncode in {130, 3}  # 3: it was quicker, and found no mirror
+    assert "Traceback" not in told
+    assert (running.returncode == 130) == told.endswith("interrupted; what was written before is whole\n")
 
 
 def test_an_epoch_that_is_no_number_ends_with_2() -> None:

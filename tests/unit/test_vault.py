@@ -387,6 +387,18 @@ def test_another_authority_later_is_refused(tmp_path: Path) -> None:
             pass
 
 
+def test_an_authority_that_is_not_there_is_not_taken_for_the_minted_one(tmp_path: Path) -> None:
+    """A slip in the file's name must not leave the nodes with another authority than was asked for."""
+    with opened(tmp_path / "v"):
+        pass
+    section = {"certificate": "slip.crt", "key": "slip.key"}
+    with (
+        pytest.raises(UsageError, match=r"cannot read .*slip\.crt"),
+        opened(tmp_path / "v", authority=section),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("section", "expected"),
     [

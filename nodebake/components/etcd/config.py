@@ -46,11 +46,10 @@ def _values(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
 def _urls(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
     peer = f"https://{node.url_host}:{part.peer_port}"
     hosts = [f"[{ip}]" if ":" in ip else ip for ip in node.ips]
+    loopbacks = ["127.0.0.1", *(["[::1]"] if any(":" in ip for ip in node.ips) else [])]
     return {
         "listen-peer-urls": peer,
-        "listen-client-urls": ",".join(
-            f"https://{host}:{part.client_port}" for host in [*hosts, "127.0.0.1"]
-        ),
+        "listen-client-urls": ",".join(f"https://{host}:{part.client_port}" for host in [*hosts, *loopbacks]),
         "listen-metrics-urls": f"http://127.0.0.1:{part.metrics_port}",
         "initial-advertise-peer-urls": peer,
         "advertise-client-urls": f"https://{node.url_host}:{part.client_port}",
