@@ -1,0 +1,152 @@
+"""All that a run needs before anything runs: emulator, guest system, programs."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nodebake.command import find
+from nodebake.lab import debian, floor
+from nodebake.lab.accelerator import Accelerator, probe
+from nodebake.lab.judge import Judge
+from nodebake.lab.machine import Machine
+from nodebake.lab.rack import Rack
+from nodebake.sources import Sources
+from nodebake.sources.model import Fetched, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nodebake.lab.hardware import Hardware
+    from nodebake.lab.network import Network
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run is told besides its plan.
+
+    Attributes:
+        out: the build's directory; the report goes to `lab/` in it.
+        lock: `sources.lock`.
+        cache: verified downloads, and the guest system.
+        scenario: a name in `SCENARIOS`, or several with commas between them.
+        patience: seconds without success after which silence is failure.
+    """
+
+    out: Path
+    lock: Path
+    cache: Path
+    scenario: str = "cold"
+    patience: float = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What is ready to be switched on.
+
+    Attributes:
+        plan: the cluster.
+        options: the run's.
+        progress: told what happens.
+        work: directory for disks; consoles go beside it.
+        accelerator: what runs the machines.
+        guest: the system under the artefacts.
+        etcd: for the machines.
+        etcdctl: the operator's, for this machine.
+    """
+
+    plan: Plan
+    options: Options
+    progress: Progress
+    work: Path
+    accelerator: Accelerator
+    guest: debian.Debian
+    etcd: Fetched
+    etcdctl: Path
+
+    def rack(self, network: Network) -> Rack:
+        """Return the machines that boot the artefacts, switched off."""
+        return self._rack(network, self._artefact, suffix="")
+
+    def floor(self, network: Network, archives: dict[str, Path]) -> Rack:
+        """Return machines that do nothing but run etcd, with the configuration in `archives`, by node."""
+
+        def bare(node: NodePlan, label: str) -> Hardware:
+            return floor.hardware(
+                self.plan,
+                node,
+                system=self._artefact(node, f"{label}-floor"),
+                base=self.guest.floor,
+                archive=archives[node.name],
+                etcd=self.etcd,
+            )
+
+        return self._rack(network, bare, suffix=".floor")
+
+    def _artefact(self, node: NodePlan, label: str) -> Hardware:
+        return self.guest.hardware(self.plan, node, artefacts=self.options.out, work=self.work, label=label)
+
+    def _rack(self, network: Network, hardware: Callable[[NodePlan, str], Hardware], *, suffix: str) -> Rack:
+        start = time.monotonic()
+        machines: dict[str, Machine] = {}
+
+        def clock() -> float:
+            return time.monotonic() - start
+
+        def make(name: str, label: str) -> Machine:
+            machines[label] = Machine(
+                label + suffix,
+                hardware(self.plan.node(name), label),
+                number=len(machines) + 1,
+                place=(network, self.accelerator, self.work.parent),
+                clock=clock,
+            )
+            return machines[label]
+
+        for node in self.plan.nodes:
+            make(node.name, node.name)
+        start = time.monotonic()  # making disks is no part of a start
+        operator = self.options.out / "operator"
+        return Rack(
+            plan=self.plan,
+            machines=machines,
+            judge=Judge(plan=self.plan, network=network, etcdctl=self.etcdctl, operator=operator),
+            progress=self.progress,
+            clock=clock,
+            spare=make,
+            patience=self.options.patience,
+        )
+
+
+def prepare(plan: Plan, *, options: Options, progress: Progress, work: Path) -> Bench:
+    """Find or make all that a run needs.
+
+    Raises:
+        InputError: a tool or an input is missing.
+    """
+    find("curl", package="curl")
+    accelerator = probe(plan.arch, work=work)
+    slow = f": {accelerator.why}; expect minutes" if accelerator.why else ""
+    progress.note(f"machines run under {accelerator.name}{slow}")
+    sources = Sources(lock=options.lock, cache=options.cache, progress=progress)
+    version = plan.profile.etcd.version
+    own = Want(name="etcd", version=version, arch=platform.machine(), files=("etcdctl",))
+    theirs = Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"))
+    etcdctl = work / "etcdctl"
+    etcdctl.write_bytes(sources.fetch(own).files["etcdctl"])
+    etcdctl.chmod(0o755)
+    return Bench(
+        plan=plan,
+        options=options,
+        progress=progress,
+        work=work,
+        accelerator=accelerator,
+        guest=debian.prepare(options.cache, progress),
+        etcd=sources.fetch(theirs),
+        etcdctl=etcdctl,
+    )

@@ -1,0 +1,241 @@
+"""Debian machines: a plain stable system with cloud-init, made once by mmdebstrap, and the node's seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from typing import TYPE_CHECKING
+
+from nodebake.command import find, run
+from nodebake.errors import BuildError, InputError
+from nodebake.lab.hardware import Drive, Hardware, copy_on_write
+from nodebake.lab.initramfs import cpio, modules
+from nodebake.overlay import render
+from nodebake.tree import Entry, Tree, file, link, merge, write_tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+
+SUITE = "trixie"
+PACKAGES = (
+    *("systemd-sysv", "cloud-init", "linux-image-cloud-amd64", "udev", "dbus", "kmod", "e2fsprogs"),
+    *("iproute2", "netplan.io", "systemd-resolved", "systemd-timesyncd", "openssh-server", "ca-certificates"),
+    *("login", "passwd", "sudo", "busybox-static"),
+)
+_DISK = 4 << 30
+_DISK_MODULES, _NETWORK_MODULES = ("virtio_blk",), ("virtio_net",)
+_FSTAB = "/dev/vda / ext4 rw,noatime 0 0\n"
+# What a throw-away guest has no use for. Every program started costs an emulated processor half a second.
+_MASKED_UNITS = (
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
+    *("e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "systemd-binfmt.service"),
+    *("modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service"),
+    *("proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+)
+_MASKED_GENERATORS = (
+    *("debug", "gpt-auto", "hibernate-resume", "rc-local", "run", "ssh", "system-update", "sysv", "tpm2"),
+)
+# TERM: systemd otherwise asks the console for its size and waits for an answer. Nothing to mitigate in TCG.
+# Without random addresses QEMU need not translate the same library anew for every process.
+_APPEND = (
+    "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=1 "
+    "systemd.condition_needs_update=0 TERM=dumb mitigations=off nokaslr norandmaps "
+    "init_on_alloc=0 clearcpuid=rep_good"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debian:
+    """A guest system that is ready to be copied.
+
+    Attributes:
+        disk: its root file system, raw ext4; never written to.
+        kernel: its kernel.
+        initrd: loads the disk's driver and mounts it.
+        floor: a cpio archive with busybox and the network card's driver, see `floor`.
+        version: what /etc/os-release says.
+    """
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    floor: Path
+    version: str
+
+    def hardware(
+        self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
+    ) -> Hardware:
+        """Return the machine that boots the node's seed, with disks of its own.
+
+        Args:
+            plan: the cluster.
+            node: whose artefact it gets.
+            artefacts: the build's directory.
+            work: directory for its disks.
+            label: tells a second machine with the same artefact apart.
+        """
+        name = label or node.name
+        seed = artefacts / node.name / f"{node.name}-seed.iso"
+        drives = [
+            Drive(path=copy_on_write(self.disk, work / f"{name}.qcow2"), role="system"),
+            Drive(path=seed, role="seed", writable=False),
+        ]
+        if plan.profile.machine.data:
+            drives.append(Drive(path=data_disk(plan, work / f"{name}-data.img"), role="data"))
+        return Hardware(
+            kind="q35",
+            memory=plan.memory,
+            kernel=self.kernel,
+            initrd=self.initrd,
+            append=_APPEND,
+            drives=tuple(drives),
+        )
+
+
+def prepare(cache: Path, progress: Progress) -> Debian:
+    """Return the guest system out of the cache, made first if it is not there.
+
+    Args:
+        cache: a directory that outlives the lab.
+        progress: told, as it takes a minute or two.
+
+    Raises:
+        InputError: a tool is missing, or Debian's archive cannot be reached.
+    """
+    home = cache / "lab" / f"debian-{SUITE}-{_recipe()}"
+    with _locked(home.parent):
+        if not (home / "version").exists():
+            task = f"making the Debian {SUITE} guest (once)"
+            progress.start(task)
+            _make(home)
+            progress.finish(task)
+    version = (home / "version").read_text(encoding="utf-8").strip()
+    return Debian(
+        disk=home / "root.ext4",
+        kernel=home / "vmlinuz",
+        initrd=home / "initrd",
+        floor=home / "floor.cpio",
+        version=version,
+    )
+
+
+def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
+    """Make a disk with the profile's data file system, empty.
+
+    Raises:
+        InputError: the lab cannot make that kind of file system.
+    """
+    data = plan.profile.machine.data
+    label = data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
+    if data is None or data.filesystem != "ext4" or not label:
+        raise InputError("the lab makes data partitions with ext4 and found by LABEL= only")
+    with path.open("wb") as image:
+        image.truncate(size)
+    run([find("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-L", label, path])
+    return path
+
+
+def _recipe() -> str:
+    """Return a digest of all that makes the guest what it is."""
+    told = (
+        json.dumps([SUITE, PACKAGES, _DISK, sorted(_settings()), _DISK_MODULES, _NETWORK_MODULES]).encode()
+        + _first_process().content
+    )
+    return hashlib.sha256(told).hexdigest()[:12]
+
+
+def _first_process() -> Entry:
+    return render("lab", ("guest",), {})["init"]
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def _make(home: Path) -> None:
+    part = home.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    root = part / "root"
+    try:
+        _bootstrap(part / "root.tar")
+        _unpack_and_pack(part, root)
+        _finish(part, root)
+    except BuildError as error:
+        raise InputError(
+            f"the Debian guest cannot be made: {error}", hint="is deb.debian.org reachable?"
+        ) from error
+    shutil.rmtree(root)
+    (part / "root.tar").unlink()
+    shutil.rmtree(home, ignore_errors=True)
+    part.rename(home)
+
+
+def _settings() -> Tree:
+    """Return the guest's own files; an empty machine-id is one to be made at the first boot."""
+    nowhere = link("/dev/null")
+    return Tree(
+        {
+            "etc/fstab": file(_FSTAB.encode()),
+            "etc/machine-id": file(b""),
+            **{f"etc/systemd/system/{unit}": nowhere for unit in _MASKED_UNITS},
+            **{
+                f"etc/systemd/system-generators/systemd-{name}-generator": nowhere
+                for name in _MASKED_GENERATORS
+            },
+        }
+    )
+
+
+def _bootstrap(archive: Path) -> None:
+    settings = archive.with_name("settings.tar")
+    with settings.open("wb") as to:
+        write_tar(_settings(), to, epoch=0)
+    run(
+        [
+            *(find("mmdebstrap", package="mmdebstrap"), "--quiet", "--variant=minbase"),
+            f"--include={','.join(PACKAGES)}",
+            *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"),
+            *(f"--customize-hook=tar-in {settings} /", SUITE, archive),
+        ],
+        timeout=1800,
+    )
+
+
+def _unpack_and_pack(part: Path, root: Path) -> None:
+    """Turn the archive into an ext4 disk with the right owners; without root, under fakeroot(1)."""
+    disk = part / "root.ext4"
+    with disk.open("wb") as image:
+        image.truncate(_DISK)
+    mke2fs = find("mke2fs", package="e2fsprogs")
+    script = 'mkdir "$2" && tar -C "$2" --numeric-owner -xpf "$1" && "$4" -q -t ext4 -m 0 -d "$2" "$3"'
+    fake = () if os.geteuid() == 0 else (find("fakeroot", package="fakeroot"), "--")
+    run([*fake, "sh", "-c", script, "sh", part / "root.tar", root, disk, mke2fs], timeout=900)
+
+
+def _finish(part: Path, root: Path) -> None:
+    release = next((root / "usr/lib/modules").iterdir())
+    busybox = file((root / "usr/bin/busybox").read_bytes(), 0o755)
+    programs = Tree({"bin/busybox": busybox, "bin/sh": link("busybox")})
+    first = render("lab", ("guest",), {})
+    (part / "initrd").write_bytes(cpio(merge(first, modules(release, _DISK_MODULES), programs)))
+    (part / "floor.cpio").write_bytes(cpio(merge(modules(release, _NETWORK_MODULES), programs)))
+    shutil.copyfile(next((root / "boot").glob("vmlinuz-*")), part / "vmlinuz")
+    lines = (root / "etc/os-release").read_text(encoding="utf-8").splitlines()
+    pretty = next(
+        (line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), SUITE
+    )
+    (part / "version").write_text(f"{pretty}, Linux {release.name}\n", encoding="utf-8")

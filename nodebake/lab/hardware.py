@@ -1,0 +1,120 @@
+"""What a machine is made of, and QEMU's command line for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from nodebake.command import find, run
+from nodebake.lab.accelerator import Accelerator, emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Kind = Literal["q35", "virt", "raspi3b"]
+_ARCHS = {"q35": "x86_64", "virt": "aarch64", "raspi3b": "aarch64"}
+# Controllers that nothing is attached to would only be probed.
+_MACHINES = {"q35": "q35,sata=off,smbus=off", "virt": "virt", "raspi3b": "raspi3b"}
+_MIB = 1 << 20
+FIRST_DAY = "1970-01-01T00:00:00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """A disk, or on a Pi the card.
+
+    Attributes:
+        path: raw, or a qcow2 file if its name ends so.
+        role: what it is for.
+        writable: whether the machine may write to it.
+    """
+
+    path: Path
+    role: Literal["system", "seed", "data"]
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """One machine.
+
+    Attributes:
+        kind: QEMU's machine type.
+        memory: bytes.
+        kernel: file; so are `initrd` and `dtb`, which may be None.
+        append: the kernel's command line.
+        drives: in the order the guest sees them.
+        clock: the real-time clock at power-on, as QEMU's `-rtc base=` takes it.
+    """
+
+    kind: Kind
+    memory: int
+    kernel: Path
+    append: str
+    initrd: Path | None = None
+    dtb: Path | None = None
+    drives: tuple[Drive, ...] = ()
+    clock: str = "utc"
+
+    @property
+    def arch(self) -> str:
+        """The processor's architecture."""
+        return _ARCHS[self.kind]
+
+
+def argv(hardware: Hardware, *, accelerator: Accelerator, tap: str, number: int, control: Path) -> list[str]:
+    """Return QEMU's command line.
+
+    Args:
+        hardware: the machine.
+        accelerator: what runs it; the Pi's processor has a name and cannot be chosen.
+        tap: its interface on the bridge.
+        number: makes its MAC address, 1 to 65535.
+        control: path of its control socket.
+    """
+    pi = hardware.kind == "raspi3b"
+    processor = ("-accel", "tcg,thread=multi") if pi else (*accelerator.argv, "-smp", "1")
+    return [
+        *(emulator(hardware.arch), "-machine", _MACHINES[hardware.kind], *processor),
+        *("-m", f"{hardware.memory // _MIB}M", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-serial", "stdio", "-no-reboot", "-qmp", f"unix:{control},server=on,wait=off"),
+        *("-kernel", str(hardware.kernel), "-append", hardware.append),
+        *(("-initrd", str(hardware.initrd)) if hardware.initrd else ()),
+        *(("-dtb", str(hardware.dtb)) if hardware.dtb else ()),
+        *(word for place, drive in enumerate(hardware.drives) for word in _drive(drive, place, card=pi)),
+        *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
+        *("-device", f"{_NETWORK[hardware.kind]},netdev=net,id=nic,mac={mac(number)}"),
+        *(() if pi else ("-device", "virtio-rng-pci", "-rtc", f"base={hardware.clock}")),
+    ]
+
+
+# An empty romfile: nobody boots from the network, and loading iPXE takes time.
+_NETWORK = {"q35": "virtio-net-pci,romfile=", "virt": "virtio-net-pci,romfile=", "raspi3b": "usb-net"}
+
+
+def mac(number: int) -> str:
+    """Return the MAC address of the machine `number`: of QEMU's own range, the same in every run."""
+    return f"52:54:00:6e:{number >> 8:02x}:{number & 255:02x}"
+
+
+def copy_on_write(base: Path, to: Path) -> Path:
+    """Make `to` a disk that starts as `base` and leaves it alone.
+
+    Raises:
+        InputError: qemu-img is not installed.
+        BuildError: it failed.
+    """
+    words: Sequence[str | Path] = [find("qemu-img", package="qemu-utils"), "create", "-q", "-f", "qcow2"]
+    run([*words, "-b", base.resolve(), "-F", "raw", to])
+    return to
+
+
+def _drive(drive: Drive, place: int, *, card: bool) -> tuple[str, ...]:
+    # The guest's flushes need not reach the disk: power cuts here end QEMU, and the host's cache stays.
+    form = "qcow2" if drive.path.suffix == ".qcow2" else "raw"
+    options = f"id=disk{place},format={form},file={str(drive.path).replace(',', ',,')}"
+    options += ",cache=unsafe" if drive.writable else ",readonly=on"
+    if card:
+        return ("-drive", f"if=sd,{options}")
+    return ("-drive", f"if=none,{options}", "-device", f"virtio-blk-pci,drive=disk{place}")

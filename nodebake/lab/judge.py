@@ -1,0 +1,154 @@
+"""What an operator does to find out whether the cluster is up: etcdctl and curl, from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nodebake.errors import BuildError
+from nodebake.lab.network import BRIDGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nodebake.lab.network import Network
+    from nodebake.plan import Plan
+
+_REFUSED = (35, 52, 55, 56, 58)  # curl(1): the TLS or the HTTP exchange did not come about
+_LONGEST = 4  # seconds for one request; emulated members are slow at TLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """The operator's side of one cluster.
+
+    Attributes:
+        plan: the cluster.
+        network: where the members are.
+        etcdctl: the program, for this machine.
+        operator: directory of the operator's files.
+    """
+
+    plan: Plan
+    network: Network
+    etcdctl: Path
+    operator: Path
+
+    def url(self, name: str) -> str:
+        """Return the client URL of the node `name`."""
+        return f"https://{self.plan.node(name).url_host}:{self.plan.profile.etcd.client_port}"
+
+    def health(self) -> dict[str, bool]:
+        """Return for each member whether it serves linearizable requests over TLS."""
+        names = {self.url(node.name): node.name for node in self.plan.members}
+        told = self._json(["endpoint", "health"], accept=(0, 1))
+        healthy = {names[row["endpoint"]] for row in told or [] if row["health"]}
+        return {name: name in healthy for name in names.values()}
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return each answering member's `endpoint status`."""
+        return self._json(["endpoint", "status"], accept=(0, 1)) or []
+
+    def leader(self) -> str:
+        """Return the leader's node name, as the members that answer see it; empty if there is none."""
+        ids = {row["Status"]["header"]["member_id"]: row["Endpoint"] for row in self.status()}
+        leaders = [row["Status"]["leader"] for row in self.status() if row["Status"]["leader"]]
+        url = ids.get(leaders[0], "") if leaders else ""
+        return next((node.name for node in self.plan.members if self.url(node.name) == url), "")
+
+    def members(self) -> dict[str, str]:
+        """Return the member list, name to peer URL."""
+        told = self._json(["member", "list"])
+        return {row["name"]: ",".join(row["peerURLs"]) for row in told["members"]}
+
+    def put(self, key: str, value: str, *, via: Sequence[str] = ()) -> None:
+        """Put a key, through the nodes `via` or any member; that it returns is an acknowledgement.
+
+        Raises:
+            BuildError: the cluster did not acknowledge it.
+        """
+        self._etcdctl(["put", key, value], endpoints=[self.url(name) for name in via])
+
+    def owners(self, address: str) -> list[str]:
+        """Return the MAC addresses of all machines that answer for an IPv4 address."""
+        asked = [sys.executable, "-m", "nodebake.lab.arp", BRIDGE, address]
+        env = f"PYTHONPATH={Path(__file__).parent.parent.parent}"
+        return self.network.run(["env", env, *asked]).decode().split()
+
+    def get(self, prefix: str, *, via: str = "") -> dict[str, str]:
+        """Return the keys below `prefix`, asked of the node `via` or of any member."""
+        text = self._etcdctl(["get", "--prefix", prefix], endpoints=[self.url(via)] if via else ())
+        lines = text.decode().splitlines()
+        return dict(zip(lines[::2], lines[1::2], strict=True))
+
+    def desk(self) -> None:
+        """Do what the build's last line says: source the operator's environment and ask for health.
+
+        Raises:
+            BuildError: it failed.
+        """
+        script = 'cd "$1" && . ./etcdctl.env && exec "$2" endpoint health --cluster --command-timeout=20s'
+        self.network.run(["sh", "-c", script, "sh", self.operator, self.etcdctl.resolve()], timeout=60)
+
+    def over_https(self, name: str) -> str:
+        """Return what /health says to curl with the operator's certificate."""
+        return self.network.run([*self._curl(), *self._identity(), f"{self.url(name)}/health"]).decode()
+
+    def intruders(self, name: str) -> dict[str, bool]:
+        """Return for each kind of client that must be turned away whether it was.
+
+        A client that gets no answer for another reason counts as let in: that is no proof.
+        """
+        url = f"{self.url(name)}/health"
+        plain = url.replace("https://", "http://")
+        return {
+            "without a certificate": self._refused(url),
+            "without TLS": self._refused(plain),
+        }
+
+    def _refused(self, url: str) -> bool:
+        try:
+            told = self.network.run(
+                [*self._curl(), "--write-out", "\n%{http_code}", url], accept=(0, *_REFUSED)
+            )
+        except BuildError:
+            return False
+        code = told.decode().rpartition("\n")[2]
+        return re.fullmatch(r"000|400", code) is not None
+
+    def _curl(self) -> list[str]:
+        return [
+            "curl",
+            "--silent",
+            "--max-time",
+            str(_LONGEST * 2),
+            "--cacert",
+            str(self.operator / "ca.crt"),
+        ]
+
+    def _identity(self) -> list[str]:
+        return ["--cert", str(self.operator / "admin.crt"), "--key", str(self.operator / "admin.key")]
+
+    def _json(self, words: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> Any:  # noqa: ANN401 - JSON
+        text = self._etcdctl([*words, "--write-out=json"], accept=accept)
+        try:
+            return json.loads(text)
+        except ValueError:
+            return None
+
+    def _etcdctl(
+        self, words: Sequence[str], *, endpoints: Sequence[str] = (), accept: tuple[int, ...] = (0,)
+    ) -> bytes:
+        urls = endpoints or [self.url(node.name) for node in self.plan.members]
+        return self.network.run(
+            [
+                *(self.etcdctl, f"--endpoints={','.join(urls)}", f"--cacert={self.operator / 'ca.crt'}"),
+                *(f"--cert={self.operator / 'admin.crt'}", f"--key={self.operator / 'admin.key'}"),
+                *(f"--dial-timeout={_LONGEST}s", f"--command-timeout={_LONGEST}s", *words),
+            ],
+            accept=accept,
+        )

@@ -1,0 +1,156 @@
+"""One machine of the lab: power on, power cut, cable out, cable in."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nodebake.errors import BuildError
+from nodebake.lab.console import Console
+from nodebake.lab.hardware import Hardware, argv
+
+if TYPE_CHECKING:
+    import subprocess
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nodebake.lab.accelerator import Accelerator
+    from nodebake.lab.network import Network
+
+
+class Machine:
+    """A machine that can be started many times with the same disks.
+
+    Attributes:
+        name: the node's, or another one for a machine that should not be there.
+        hardware: what it is made of.
+        console: what it says.
+        events: stages with the lab's seconds, over all its starts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        hardware: Hardware,
+        *,
+        number: int,
+        place: tuple[Network, Accelerator, Path],
+        clock: Callable[[], float],
+    ) -> None:
+        """Join the machine to the network, and leave it off.
+
+        Args:
+            name: names its console file.
+            hardware: what it is made of.
+            number: its place, from 1; makes its MAC address.
+            place: the network, the accelerator, and the directory for its files.
+            clock: seconds since the lab started.
+        """
+        self.name, self.hardware = name, hardware
+        self.events: list[tuple[str, float]] = []
+        self._network, self._accelerator, work = place
+        self._clock, self._number = clock, number
+        self._tap = f"tap{number}"
+        self._control = work / f"{name}.qmp"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self.console = Console(work / f"{name}.console.log", clock=clock, reached=self.reached)
+        self._network.add_tap(self._tap)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has power and its emulator lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def stage(self) -> str:
+        """The latest stage reached; `off` before the first start."""
+        return self.events[-1][0] if self.events else "off"
+
+    @property
+    def argv(self) -> list[str]:
+        """The emulator's command line."""
+        return argv(
+            self.hardware,
+            accelerator=self._accelerator,
+            tap=self._tap,
+            number=self._number,
+            control=self._control,
+        )
+
+    def power_on(self) -> None:
+        """Start it cold."""
+        self._control.unlink(missing_ok=True)
+        self.events.append(("power", self._clock()))
+        self.console.note("power on")
+        self._process = self._network.start(self.argv)
+        assert self._process.stdout is not None  # noqa: S101 - command.start always makes the pipe
+        self._reader = self.console.attach(self._process.stdout)
+
+    def cut_power(self) -> None:
+        """Kill the emulator with SIGKILL: whatever the guest had not flushed to its disks is gone."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        if self._reader:
+            self._reader.join(timeout=5)
+        self._process = None
+        self._control.unlink(missing_ok=True)
+        self.console.note("power cut")
+        self.events.append(("off", self._clock()))
+
+    def set_clock(self, moment: str) -> None:
+        """Set the real-time clock of the next start, as `-rtc base=` takes it."""
+        self.hardware = replace(self.hardware, clock=moment)
+
+    def take_out(self, role: str) -> None:
+        """Take the disks of `role` out before the next start."""
+        kept = tuple(drive for drive in self.hardware.drives if drive.role != role)
+        self.hardware = replace(self.hardware, drives=kept)
+
+    def pull_cable(self) -> None:
+        """Take the network cable out; the guest sees that."""
+        self._ask("set_link", name="nic", up=False)
+        self.console.note("cable out")
+
+    def plug_cable(self) -> None:
+        """Put the cable back in."""
+        self._ask("set_link", name="nic", up=True)
+        self.console.note("cable in")
+
+    def reached(self, stage: str, moment: float) -> None:
+        """Note that a stage is reached, unless it was already in this start."""
+        start = max((i for i, (known, _) in enumerate(self.events) if known == "power"), default=0)
+        if stage not in {known for known, _ in self.events[start:]}:
+            self.events.append((stage, moment))
+
+    def _ask(self, command: str, **arguments: Any) -> None:  # noqa: ANN401 - JSON
+        """Give QEMU a command (docs/interop/qmp-spec.rst).
+
+        Raises:
+            BuildError: it did not take it.
+        """
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(10)
+            control.connect(str(self._control))
+            with control.makefile("rwb") as stream:
+                stream.readline()
+                for words in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                    stream.write(json.dumps(words).encode() + b"\n")
+                    stream.flush()
+                    answer = _answer(stream.readline, self.name)
+                    if "error" in answer:
+                        raise BuildError(f"{self.name}: {command}: {answer['error']['desc']}")
+
+
+def _answer(readline: Callable[[], bytes], name: str) -> dict[str, Any]:
+    """Return the next line that is no event."""
+    while line := readline():
+        answer: dict[str, Any] = json.loads(line)
+        if "event" not in answer:
+            return answer
+    raise BuildError(f"{name}: QEMU closed its control socket")

@@ -1,0 +1,128 @@
+"""What must hold before a machine is started; every failure here has its own message and exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodebake.errors import BuildError, InputError, UsageError
+from nodebake.lab.accelerator import emulator
+from nodebake.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nodebake.plan import Plan
+
+_MIB = 1 << 20
+_OVERHEAD = 120 * _MIB  # QEMU itself, and what TCG translates
+_DISK_PER_MACHINE = 600 * _MIB
+_KIND = "debian on vm, x86_64"
+_MEMINFO = Path("/proc/meminfo")
+
+
+def check_kind(plan: Plan) -> None:
+    """See to it that the lab has machines of the plan's kind.
+
+    Raises:
+        UsageError: it has not.
+    """
+    machine = plan.profile.machine
+    kind = f"{machine.os} on {plan.board.name}, {plan.arch}"
+    if kind != _KIND or "nocloud" not in plan.profile.outputs:
+        raise UsageError(
+            f"the lab cannot boot {plan.name}: {kind}, {', '.join(plan.profile.outputs)}",
+            hint=f"it boots {_KIND}, nocloud",
+        )
+
+
+def read_manifest(plan: Plan, artefacts: Path) -> Manifest:
+    """Return the manifest of a build of `plan`, every artefact of which is as it says.
+
+    Raises:
+        UsageError: there is no build of this profile.
+        BuildError: an artefact is not what the manifest says.
+    """
+    path = artefacts / "manifest.json"
+    todo = f"run: ./invoke build --profile {plan.name}"
+    try:
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there are no artefacts in {artefacts}", hint=todo) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"{path} is not a manifest: {error}", hint=todo) from error
+    missing = [node.name for node in plan.nodes if node.name not in manifest.nodes]
+    if missing or manifest.cluster != plan.profile.cluster.name:
+        raise BuildError(
+            f"{path} is not of this profile, or lacks {', '.join(missing) or 'nodes'}", hint=todo
+        )
+    for artefact in manifest.artifacts:
+        if _digest(artefacts / artefact.path) != artefact.sha256:
+            raise BuildError(f"{artefacts / artefact.path} is not what the manifest says", hint=todo)
+    return manifest
+
+
+def check_machine(plan: Plan, work: Path, *, meminfo: Path = _MEMINFO) -> None:
+    """See to it that this machine can hold the plan's.
+
+    Raises:
+        InputError: there is no emulator for them, or too little memory or disk.
+    """
+    emulator(plan.arch)
+    count = len(plan.nodes)
+    wanted, there = count * (plan.memory + _OVERHEAD), _available(meminfo)
+    if wanted > there:
+        raise InputError(
+            f"{count} machines need {wanted // _MIB} MiB of memory, and {there // _MIB} MiB are free",
+            hint="free some, or give the machines less: machine.memory in the profile",
+        )
+    free, needed = shutil.disk_usage(work).free, count * _DISK_PER_MACHINE
+    if needed > free:
+        raise InputError(
+            f"{count} machines need {needed // _MIB} MiB of disk in {work}, and {free // _MIB} MiB are free",
+            hint="free some, or put the build elsewhere with --out",
+        )
+
+
+@contextmanager
+def only_lab(directory: Path) -> Iterator[Path]:
+    """Give a directory for the run's disks, empty; refuse while another lab runs there.
+
+    Raises:
+        UsageError: another lab of the same name runs.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"a lab is already running in {directory}", hint="wait for it, or use another --out"
+            ) from error
+        work = directory / "run"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _available(meminfo: Path) -> int:
+    for line in meminfo.read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,106 @@
+"""What happened in a run, as immutable facts; `report` writes them down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that had to hold.
+
+    Attributes:
+        name: what was checked, as a promise.
+        passed: whether it held.
+        detail: what was seen.
+        at: seconds since the lab started.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A machine reached a stage.
+
+    Attributes:
+        stage: one of `stages.STAGES`, or `off`.
+        at: seconds since the lab started.
+    """
+
+    stage: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """One machine's way.
+
+    Attributes:
+        name: the node's.
+        events: in the order they happened.
+        console: file name of its console beside the report.
+        digest: SHA-256 of the artefact it booted.
+    """
+
+    name: str
+    events: tuple[Event, ...]
+    console: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """A time in which the cluster acknowledged no write.
+
+    Attributes:
+        why: what had happened.
+        seconds: between the last acknowledgement before and the first one after.
+    """
+
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The same machines with nothing but an initramfs that sets the address and execs etcd.
+
+    Attributes:
+        seconds: cold start to all healthy over TLS.
+        allowed: how many times as long the artefacts may take.
+    """
+
+    seconds: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A whole run.
+
+    Attributes:
+        profile: name of the profile.
+        scenario: what was played.
+        verdict: `passed` or `failed`.
+        why: why it failed; empty if it did not.
+        accelerator: `kvm` or `tcg`, with the reason.
+        versions: of the emulator, the guest and etcd.
+        healthy_after: seconds from the first power-on to all members healthy; None if they never were.
+        floor: what it is compared with, if that was measured.
+    """
+
+    profile: str
+    scenario: str
+    verdict: str
+    why: str
+    accelerator: str
+    versions: dict[str, str]
+    healthy_after: float | None
+    checks: tuple[Check, ...]
+    nodes: tuple[Timeline, ...]
+    stalls: tuple[Stall, ...]
+    floor: Floor | None = None

@@ -1,0 +1,153 @@
+"""One run of the lab, from the artefacts to the report."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nodebake.command import run
+from nodebake.errors import BuildError, NodebakeError
+from nodebake.lab import premises, report
+from nodebake.lab.accelerator import emulator
+from nodebake.lab.bench import Bench, Options, prepare
+from nodebake.lab.network import private_network
+from nodebake.lab.record import Event, Floor, Record, Timeline
+from nodebake.lab.scenarios import SCENARIOS, check_playable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nodebake.lab.machine import Machine
+    from nodebake.lab.rack import Rack
+    from nodebake.manifest import Artifact, Manifest
+    from nodebake.plan import Plan
+    from nodebake.progress import Progress
+
+# How many times as long as the floor a cold start may take.
+_ALLOWED: Mapping[str, float] = {"alpine": 1.5, "debian": 4.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """Who is on the private network.
+
+    Attributes:
+        interfaces: the machines' addresses with prefix.
+        gateways: the addresses of somebody they expect there.
+    """
+
+    interfaces: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+
+def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
+    """Start the artefacts of `plan` as cold machines, play a scenario, judge, and write the report.
+
+    Raises:
+        UsageError: no such scenario, machine or build, or another lab runs there.
+        InputError: a tool, memory, disk or an input is missing.
+        BuildError: an artefact is not what its manifest says, or the cluster did not do what it must.
+    """
+    scenarios = check_playable(options.scenario, plan)
+    premises.check_kind(plan)
+    manifest = premises.read_manifest(plan, options.out)
+    directory = options.out / "lab"
+    with ExitStack() as stack:
+        work = stack.enter_context(premises.only_lab(directory))
+        premises.check_machine(plan, work)
+        bench = prepare(plan, options=options, progress=progress, work=work)
+        neighbours = Neighbours(
+            interfaces=tuple(interface for node in plan.nodes for interface in node.interfaces),
+            gateways=tuple(map(str, plan.profile.network.gateway)),
+        )
+        floor = _measure(bench, manifest, neighbours)
+        network = stack.enter_context(private_network(neighbours.interfaces, gateways=neighbours.gateways))
+        rack = bench.rack(network)
+        why = _play(rack, scenarios)
+        record = _record(bench, rack, manifest, why, floor)
+    (directory / "report.json").write_text(report.to_json(record), encoding="utf-8")
+    (directory / "report.html").write_text(report.to_html(record), encoding="utf-8")
+    if why:
+        raise BuildError(why, hint=f"the report is {directory / 'report.html'}")
+    return record
+
+
+def _measure(bench: Bench, manifest: Manifest, neighbours: Neighbours) -> Floor | None:
+    """Return how fast the same could be at best, or None for a scenario that is about something else."""
+    if not bench.options.scenario.startswith("cold"):
+        return None
+    bench.progress.note("first the floor: the same kernel and etcd, and nothing else")
+    archives = {name: bench.options.out / _archive(items) for name, items in manifest.nodes.items()}
+    with private_network(neighbours.interfaces, gateways=neighbours.gateways) as network:
+        rack = bench.floor(network, archives)
+        try:
+            rack.power_on(*rack.members)
+            rack.all_healthy()
+        finally:
+            rack.cut_power(*rack.machines)
+    seconds = _healthy_after(rack)
+    return Floor(seconds=seconds, allowed=_ALLOWED[bench.plan.profile.machine.os]) if seconds else None
+
+
+def _archive(artefacts: Iterable[Artifact]) -> str:
+    """Return the path of the artefact with the node's own files."""
+    found = [one.path for one in artefacts if one.kind in {"payload", "apkovl"}]
+    return next((path for path in found if "shared" not in path), found[0])
+
+
+def _play(rack: Rack, scenarios: Iterable[str]) -> str:
+    """Play the scenarios, switch everything off, and return why it failed; nothing if it did not."""
+    try:
+        for scenario in scenarios:
+            rack.progress.note(f"scenario {scenario}")
+            SCENARIOS[scenario](rack)
+    except NodebakeError as error:
+        return str(error)
+    finally:
+        rack.cut_power(*rack.machines)
+    return ""
+
+
+def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor | None) -> Record:
+    versions = {
+        "emulator": run([emulator(bench.plan.arch), "--version"]).decode().splitlines()[0],
+        "guest": bench.guest.version,
+        "etcd": ", ".join(
+            dict.fromkeys(one.version for one in manifest.inputs if one.name.startswith("etcd"))
+        ),
+    }
+    accelerator = bench.accelerator
+    return Record(
+        profile=bench.plan.name,
+        scenario=bench.options.scenario,
+        verdict="failed" if why else "passed",
+        why=why,
+        accelerator=accelerator.name + (f" ({accelerator.why})" if accelerator.why else ""),
+        versions=versions,
+        healthy_after=_healthy_after(rack),
+        checks=tuple(rack.checks),
+        nodes=tuple(_timeline(machine, manifest) for machine in rack.machines.values()),
+        stalls=tuple(rack.stalls),
+        floor=floor,
+    )
+
+
+def _timeline(machine: Machine, manifest: Manifest) -> Timeline:
+    artefacts = manifest.nodes.get(machine.name, ())
+    booted = next((one.sha256 for one in artefacts if one.kind in {"seed", "apkovl"}), "")
+    events = tuple(Event(stage=stage, at=round(at, 3)) for stage, at in machine.events)
+    return Timeline(name=machine.name, events=events, console=machine.console.path.name, digest=booted)
+
+
+def _healthy_after(rack: Rack) -> float | None:
+    first = [
+        min((at for stage, at in rack.machines[name].events if stage == "power"), default=0.0)
+        for name in rack.members
+    ]
+    healthy = [
+        min((at for stage, at in rack.machines[name].events if stage == "healthy"), default=None)
+        for name in rack.members
+    ]
+    times = [at for at in healthy if at is not None]
+    return round(max(times) - min(first), 3) if len(times) == len(healthy) else None

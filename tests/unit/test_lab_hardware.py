@@ -1,0 +1,87 @@
+"""QEMU's command line for each kind of machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodebake.lab import hardware
+from nodebake.lab.accelerator import Accelerator
+from nodebake.lab.hardware import Drive, Hardware
+from tests.need import need
+
+TCG = Accelerator(name="tcg", why="for the test")
+
+
+def line(machine: Hardware) -> list[str]:
+    """Return the machine's command line."""
+    return hardware.argv(machine, accelerator=TCG, tap="tap1", number=258, control=Path("/run/c"))
+
+
+def test_a_pc_has_virtio_disks_in_order() -> None:
+    """The first disk is vda; copies are qcow2, the seed is read-only; its clock is set."""
+    need("qemu-system-x86_64", package="qemu-system-x86")
+    drives = (
+        Drive(path=Path("/w/a,b.qcow2"), role="system"),
+        Drive(path=Path("/w/s.iso"), role="seed", writable=False),
+    )
+    machine = Hardware(
+        kind="q35",
+        memory=1 << 30,
+        kernel=Path("/k"),
+        initrd=Path("/i"),
+        append="console=ttyS0",
+        drives=drives,
+        clock=hardware.FIRST_DAY,
+    )
+    assert [
+        *(
+            "-machine",
+            "q35,sata=off,smbus=off",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max,-erms,-fsrm,-avx,-avx2,-la57",
+            "-smp",
+            "1",
+        ),
+        *("-m", "1024M", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-serial", "stdio", "-no-reboot", "-qmp", "unix:/run/c,server=on,wait=off"),
+        *("-kernel", "/k", "-append", "console=ttyS0", "-initrd", "/i"),
+        *("-drive", "if=none,id=disk0,format=qcow2,file=/w/a,,b.qcow2,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=disk0"),
+        *("-drive", "if=none,id=disk1,format=raw,file=/w/s.iso,readonly=on"),
+        *("-device", "virtio-blk-pci,drive=disk1"),
+        *("-netdev", "tap,id=net,ifname=tap1,script=no,downscript=no"),
+        *("-device", "virtio-net-pci,romfile=,netdev=net,id=nic,mac=52:54:00:6e:01:02"),
+        *("-device", "virtio-rng-pci", "-rtc", "base=1970-01-01T00:00:00"),
+    ] == line(machine)[1:]
+
+
+def test_a_pi_has_a_card_a_device_tree_and_a_network_card_on_usb() -> None:
+    """It has no real-time clock to set, and its processor cannot be chosen."""
+    need("qemu-system-aarch64", package="qemu-system-arm")
+    machine = Hardware(
+        kind="raspi3b",
+        memory=1 << 30,
+        kernel=Path("/k"),
+        append="x",
+        dtb=Path("/d"),
+        drives=(Drive(path=Path("/card.img"), role="system"),),
+    )
+    assert [
+        *("-machine", "raspi3b", "-accel", "tcg,thread=multi"),
+        *("-m", "1024M", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-serial", "stdio", "-no-reboot", "-qmp", "unix:/run/c,server=on,wait=off"),
+        *("-kernel", "/k", "-append", "x", "-dtb", "/d"),
+        *("-drive", "if=sd,id=disk0,format=raw,file=/card.img,cache=unsafe"),
+        *("-netdev", "tap,id=net,ifname=tap1,script=no,downscript=no"),
+        *("-device", "usb-net,netdev=net,id=nic,mac=52:54:00:6e:01:02"),
+    ] == line(machine)[1:]
+
+
+@pytest.mark.parametrize(("number", "expected"), [(1, "52:54:00:6e:00:01"), (300, "52:54:00:6e:01:2c")])
+def test_every_machine_has_its_own_mac_address(number: int, expected: str) -> None:
+    """It is the same in every run."""
+    assert expected == hardware.mac(number)

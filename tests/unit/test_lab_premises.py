@@ -1,0 +1,149 @@
+"""What the lab refuses before it starts a machine: each with its own message and exit code."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake import pipeline
+from nodebake.errors import BuildError, InputError, NodebakeError, UsageError
+from nodebake.lab import premises
+from nodebake.lab.scenarios import check_playable
+from nodebake.manifest import Artifact, Manifest
+from tests.need import need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Return the plan of a shipped profile."""
+    return pipeline.resolve("vm")
+
+
+def build(directory: Path, plan: Plan) -> Path:
+    """Write a manifest of `plan` with one artefact per node, and return one of these."""
+    nodes: dict[str, tuple[Artifact, ...]] = {}
+    for node in plan.nodes:
+        path = directory / node.name / "seed.iso"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(node.name.encode())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        nodes[node.name] = (
+            Artifact(kind="seed", path=f"{node.name}/seed.iso", size=path.stat().st_size, sha256=digest),
+        )
+    manifest = Manifest(
+        profile=plan.name,
+        cluster=plan.profile.cluster.name,
+        epoch=0,
+        inputs=(),
+        nodes=nodes,
+        operator=(),
+    )
+    (directory / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+    return directory / plan.nodes[0].name / "seed.iso"
+
+
+def refusal(error: pytest.ExceptionInfo[NodebakeError]) -> tuple[int, str]:
+    """Return the exit code and the message."""
+    return error.value.exit_code, str(error.value)
+
+
+def test_a_whole_build_is_taken(tmp_path: Path, plan: Plan) -> None:
+    """Its manifest is returned."""
+    build(tmp_path, plan)
+    assert list(premises.read_manifest(plan, tmp_path).nodes) == ["etcd-1", "etcd-2", "etcd-3"]
+
+
+def test_machines_the_lab_does_not_have_are_refused(plan: Plan) -> None:
+    """The message says what the profile is for, and what the lab boots."""
+    premises.check_kind(plan)
+    with pytest.raises(UsageError) as error:
+        premises.check_kind(pipeline.resolve("pi3"))
+    assert (
+        2,
+        "the lab cannot boot pi3: alpine on rpi3, aarch64, apkovl\n  it boots debian on vm, x86_64, nocloud",
+    ) == refusal(error)
+
+
+def test_no_build_says_how_to_build(tmp_path: Path, plan: Plan) -> None:
+    """The hint is the command."""
+    with pytest.raises(UsageError) as error:
+        premises.read_manifest(plan, tmp_path)
+    assert (
+        2,
+        f"there are no artefacts in {tmp_path}\n  run: ./invoke build --profile vm",
+    ) == refusal(error)
+
+
+@pytest.mark.parametrize("change", ["touched", "removed"])
+def test_an_artefact_that_is_not_the_manifests_is_refused(tmp_path: Path, plan: Plan, change: str) -> None:
+    """The message names the file."""
+    artefact = build(tmp_path, plan)
+    if change == "touched":
+        artefact.write_bytes(b"etcd-X")
+    else:
+        artefact.unlink()
+    with pytest.raises(BuildError) as error:
+        premises.read_manifest(plan, tmp_path)
+    assert (1, f"{artefact} is not what the manifest says") == (
+        error.value.exit_code,
+        str(error.value).splitlines()[0],
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}'])
+def test_a_broken_manifest_is_refused(tmp_path: Path, plan: Plan, text: str) -> None:
+    """It ends in a message, not in a traceback."""
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BuildError, match="is not a manifest"):
+        premises.read_manifest(plan, tmp_path)
+
+
+def test_too_little_memory_is_said_before_anything_starts(tmp_path: Path, plan: Plan) -> None:
+    """The message has what is needed and what there is."""
+    need("qemu-system-x86_64", package="qemu-system-x86")
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 2097152 kB\nMemAvailable: 1048576 kB\n", encoding="ascii")
+    with pytest.raises(InputError) as error:
+        premises.check_machine(plan, tmp_path, meminfo=meminfo)
+    assert (3, "1024 MiB are free") == (error.value.exit_code, refusal(error)[1].splitlines()[0][-17:])
+
+
+def test_a_second_lab_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    """The first one goes on; when it ends, its disks are gone."""
+    with premises.only_lab(tmp_path) as work:
+        (work / "disk").touch()
+        with pytest.raises(UsageError, match="already running"), premises.only_lab(tmp_path):
+            pass
+        there = (work / "disk").exists()
+    assert (True, False) == (there, work.exists())
+
+
+def test_an_unknown_scenario_is_answered_with_the_known_ones(plan: Plan) -> None:
+    """The hint lists all of them."""
+    with pytest.raises(UsageError, match=r"cold, staggered, no-clock, power-cut, node-loss, partition"):
+        check_playable("warm", plan)
+
+
+def test_a_data_partition_that_is_not_planned_cannot_be_missing(plan: Plan) -> None:
+    """The hint says what to set."""
+    with pytest.raises(UsageError, match=r"machine\.data"):
+        check_playable("no-data-disk", plan)
+
+
+def test_scenarios_can_follow_each_other(plan: Plan) -> None:
+    """Booting takes long, so what does not need the first start can do with machines that run."""
+    expected = ("cold", "partition", "power-cut", "node-loss")
+    assert expected == check_playable("cold,partition,power-cut,node-loss", plan)
+
+
+def test_a_first_start_cannot_come_second(plan: Plan) -> None:
+    """The message says what to do."""
+    with pytest.raises(UsageError, match="staggered is about the first start of machines: name it first"):
+        check_playable("cold,staggered", plan)
