@@ -68,7 +68,7 @@ def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
     Raises:
         ProfileError: with every problem there is, in the order of the file.
     """
-    path = _find(name_or_path, profiles, Path())
+    path = _find(name_or_path, profiles)
     if not _NAME.fullmatch(path.stem):
         what = f"the file name {path.name!r} cannot name a directory of artefacts"
         raise ProfileError([Problem(what=what, todo="use letters, digits, '.', '_' and '-'")])
@@ -102,10 +102,25 @@ def schema() -> dict[str, Any]:
         "description": "A profile this one is laid over: its name, or its path from this file.",
     }
     made["properties"] = {"extends": extends, **made["properties"]}
-    # A profile that extends another may leave anything to it, so an editor must not ask for it.
-    made["anyOf"] = [{"required": ["extends"]}, {"required": made.pop("required")}]
+    # A profile that extends another may leave any key to it, so an editor must not ask for it there.
+    made["anyOf"] = [{"required": ["extends"]}, _demands(made, made["$defs"])]
     made["title"] = "A nodebake profile"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _demands(section: dict[str, Any], sections: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Take what is required out of a section and those in it, and return it as a schema of its own.
+
+    Items of lists keep theirs: `extends` replaces a list as a whole.
+    """
+    inside = {}
+    for key, value in section["properties"].items():
+        for choice in (value, *value.get("anyOf", ())):
+            if "$ref" in choice:
+                inside[key] = _demands(sections[choice["$ref"].rpartition("/")[2]], sections)
+    required, properties = section.pop("required", []), {key: value for key, value in inside.items() if value}
+    demands = {"required": required, "properties": properties}
+    return {key: value for key, value in demands.items() if value}
 
 
 def shown(path: Path) -> str:
@@ -128,18 +143,28 @@ def _line(problem: Problem) -> tuple[str, int]:
     return file, int(line) if line.isdigit() else 0
 
 
-def _find(name: str, profiles: Path, directory: Path, where: str = "") -> Path:
-    """Return the file that `name` stands for, seen from `directory`."""
+def _find(name: str, profiles: Path, above: Path = Path(), where: str = "") -> Path:
+    """Return the file that `name` stands for; `above` is the file that extends it, at `where`."""
+    directory = above.parent
     is_path = "/" in name or name.endswith((".yaml", ".yml"))
     try:
         path = directory / Path(name).expanduser() if is_path else profiles / f"{name}.yaml"
         if path.is_file():
             return path.absolute()
         what = f"{name!r} is a directory" if path.is_dir() else f"there is no profile {name!r}"
-        todo = _near_miss(path, profiles)
+        todo = _beside(name, above, is_path=is_path) or _near_miss(path, profiles)
     except (OSError, RuntimeError, ValueError) as error:
         what, todo = f"{name!r} cannot be the name of a file ({error})", "check it"
-    raise ProfileError([Problem(where=where, what=what, todo=todo)])
+    raise ProfileError([Problem(where=where, path="extends" if where else "", what=what, todo=todo)])
+
+
+def _beside(name: str, above: Path, *, is_path: bool) -> str:
+    """Return what to write for the file that `name` means when only its suffix or directory is missing."""
+    file = f"{name}.yaml"
+    near = above.parent / Path(file).expanduser()
+    if not near.is_file() or near.resolve() == above.resolve():
+        return ""
+    return f"write {file if is_path else f'./{file}'}"
 
 
 def _near_miss(path: Path, profiles: Path) -> str:
@@ -171,7 +196,7 @@ def _extended(path: Path, profiles: Path, chain: tuple[Path, ...]) -> tuple[Writ
             where=extends.where, path="extends", what="not a name", todo="write one profile's name or path"
         )
         raise ProfileError([problem])
-    base = _find(extends.value, profiles, path.parent, extends.where)
+    base = _find(extends.value, profiles, path, extends.where)
     chain = (*chain, path.resolve())
     if base.resolve() in chain:
         cycle = " extends ".join(shown(link) for link in (*chain, base))

@@ -18,13 +18,25 @@ Generated from the schema by `./invoke schema --markdown`; do not edit.
 
 A profile is one YAML file. It has at least `schema`, `cluster`, `machine`, `nodes` and `outputs`, of its own
 or from the profile it extends. Unknown keys, duplicate keys and wrong types are refused, all at once and each
-with its line. Sizes are bytes, or text such as `512MiB`. Durations are text such as `90m`, `7d` or `10y`.
+with its line. Sizes are bytes, or text such as `512MiB`. Durations are text such as `90m`, `7d` or `10y`,
+at most `100y`.
 """
 
 
 def markdown(schema: Mapping[str, Any]) -> str:
     """Return `schema` (JSON Schema draft 2020-12, as `load.schema` makes it) as one Markdown page."""
-    return "\n".join([_HEAD, *(_section(path, node, schema) for path, node in _sections("", schema, schema))])
+    whole = next(choice for choice in schema["anyOf"] if "properties" in choice)
+    sections = _sections("", schema, schema)
+    return "\n".join(
+        [_HEAD, *(_section(path, node | _required(path, whole), schema) for path, node in sections)]
+    )
+
+
+def _required(path: str, whole: Node) -> Node:
+    """Return the keys that a profile which extends nothing must have in its section at `path`."""
+    for step in path.split(".") if path else ():
+        whole = whole.get("properties", {}).get(step, {})
+    return {"required": whole["required"]} if "required" in whole else {}
 
 
 def _sections(

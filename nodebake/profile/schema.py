@@ -173,11 +173,11 @@ class Etcd(Section):
     """Port between members."""
     metrics_port: int = Field(default=2381, strict=True, ge=1, le=65535)
     """Port on 127.0.0.1 for /livez, /readyz and /metrics, without TLS."""
-    heartbeat_interval: int | None = Field(default=None, strict=True, ge=1)
+    heartbeat_interval: int | None = Field(default=None, strict=True, ge=1, le=10_000)
     """Milliseconds between a leader's heartbeats."""
     election_timeout: int | None = Field(default=None, strict=True, ge=5, le=50_000)
     """Milliseconds without a heartbeat before an election; at least 5 heartbeats."""
-    snapshot_count: int | None = Field(default=None, strict=True, ge=1)
+    snapshot_count: int | None = Field(default=None, strict=True, ge=1, le=1_000_000_000)
     """Committed transactions between snapshots."""
     quota_backend_bytes: ByteSize | None = None
     """Size at which the database refuses writes."""
@@ -189,8 +189,8 @@ class Etcd(Section):
     """History to keep: a time such as `1h`, or a number of revisions."""
     memory_limit: ByteSize | None = None
     """Go's soft memory limit for etcd (GOMEMLIMIT)."""
-    open_files: int = Field(default=65536, strict=True, ge=1024)
-    """Limit on open files."""
+    open_files: int = Field(default=65536, strict=True, ge=1024, le=1_048_576)
+    """Limit on open files; at most what the kernel allows a process by default."""
     oom_score_adjust: int = Field(default=-900, strict=True, ge=-1000, le=1000)
     """How unwilling the kernel is to kill etcd when memory runs out: -1000 never, 1000 first."""
     nice: int = Field(default=-5, strict=True, ge=-20, le=19)

@@ -28,7 +28,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 8
 _LONGEST_HOST_NAME = 253  # RFC 1123, as DNS carries it
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _ABSOLUTE = re.compile(r"(/[A-Za-z0-9._+-]+)+", re.ASCII)
-_LARGEST = 1 << 63
+_LARGEST = (1 << 63) - 1  # what Go and the kernel keep in 64 bits with a sign
+_LONGEST = "100y"
+_LONGEST_DECIMAL = 256  # bits; Python refuses to write very long integers in decimal
 _LONGEST_SHOWN = 80
 
 
@@ -38,7 +40,7 @@ class Like:
 
     Attributes:
         pattern: a regular expression that Python and ECMA-262 read alike, without anchors.
-        kind: what a matching string is, for instance `a duration such as 90m, 7d or 10y`.
+        kind: what a matching string is, and what to write: `a country; write its two capital letters`.
     """
 
     pattern: str
@@ -67,20 +69,38 @@ def told(value: object) -> str:
         list: "a list",
         tuple: "a list",
         type(None): "nothing",
-        bool: str(value).lower(),
     }
-    text = kinds.get(type(value), repr(value))
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, int) and value.bit_length() > _LONGEST_DECIMAL:
+        text = hex(value)
+    else:
+        text = kinds.get(type(value)) or repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _size(value: object) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     size = int(match[1]) * _UNITS[match[2]] if match else value
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _LARGEST:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise ValueError(
             f"{told(value)} is not a size; write a number of bytes, or for instance 512MiB or 8GiB"
         )
-    return size
+    return _bounded(size, value)
+
+
+def _bounded(number: int, value: object) -> int:
+    """Return `number`, which was written as `value`, if it fits into 64 bits with a sign."""
+    if not -_LARGEST <= number <= _LARGEST:
+        end = f"large; the largest is {_LARGEST}" if number > 0 else f"small; the smallest is {-_LARGEST}"
+        raise ValueError(f"{told(value)} is too {end}")
+    return number
+
+
+def _lasting(value: str) -> str:
+    if value[-1] in _SECONDS and seconds(value) > seconds(_LONGEST):
+        raise ValueError(f"{told(value)} is longer than {_LONGEST}; write a shorter time")
+    return value
 
 
 def _label(value: str) -> str:
@@ -141,15 +161,17 @@ def _interface(value: object) -> object:
 
 
 def _scalar(value: object) -> object:
-    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, str) or (isinstance(value, float) and math.isfinite(value)):
         return value
+    if isinstance(value, int):
+        return _bounded(value, value)
     raise ValueError(f"{told(value)} is not a plain value; write a string, a number, true or false")
 
 
 def _kernel_value(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{told(value)} is nothing to the kernel; write a whole number or a string")  # noqa: TRY004 - for pydantic
-    return value
+    return value if isinstance(value, str) else _bounded(value, value)
 
 
 class _OneOrMany:
@@ -187,8 +209,9 @@ ByteSize = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | st
 Duration = Annotated[
     str,
     Like(r"[1-9][0-9]{0,8}[smhdwy]", "a duration; write a number and s, m, h, d, w or y, such as 90m or 10y"),
+    AfterValidator(_lasting),
 ]
-"""A whole number of seconds, minutes, hours, days, weeks or years: `90m`, `7d`, `10y`."""
+"""A whole number of seconds, minutes, hours, days, weeks or years, at most 100 years: `90m`, `7d`, `10y`."""
 HostLabel = Annotated[str, AfterValidator(_label)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
@@ -199,7 +222,10 @@ SystemUser = Annotated[
         "an account name; use 1 to 31 of a-z, 0-9, _ and -, beginning with a letter or _",
     ),
 ]
-OneLine = Annotated[str, Like(r"[^\x00-\x1f\x7f]*", "one line of printable text")]
+OneLine = Annotated[
+    str,
+    Like(r"[^\x00-\x1f\x7f]*", "one line of printable text; remove line breaks and control characters"),
+]
 """Text that ends up in files where a line break or control character would start something else."""
 Device = Annotated[
     str,
@@ -209,9 +235,19 @@ Device = Annotated[
     ),
 ]
 InterfaceName = Annotated[
-    str, Like(r"[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,14}", "the name of a network interface, such as eth0")
+    str,
+    Like(
+        r"[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,14}",
+        "the name of a network interface; write 1 to 15 letters, digits, _ . and -, such as eth0",
+    ),
 ]
-TimeServer = Annotated[str, Like(r"[A-Za-z0-9:][A-Za-z0-9.:-]*", "a host name or address of a time server")]
+TimeServer = Annotated[
+    str,
+    Like(
+        r"[A-Za-z0-9:][A-Za-z0-9.:-]*",
+        "a host name or address of a time server; write one such as pool.ntp.org or 192.168.7.1",
+    ),
+]
 Version = Annotated[
     str,
     Like(
@@ -219,24 +255,39 @@ Version = Annotated[
         "a version of etcd; write all three numbers, such as 3.5.16",
     ),
 ]
-Retention = Annotated[str, Like(r"[0-9]{1,9}[smh]?", "a time such as 1h, or a number of revisions")]
+Retention = Annotated[
+    str,
+    Like(r"[0-9]{1,9}[smh]?", "a retention; write a time such as 1h, or a number of revisions"),
+    AfterValidator(_lasting),
+]
 SubjectPart = Annotated[OneLine, Field(min_length=1, max_length=64)]
 
 Country = Annotated[str, Like(r"[A-Z]{2}", "a country; write its two capital letters, such as DE")]
 FileName = Annotated[OneLine, Field(min_length=1)]
 
 Variable = Annotated[
-    str, Like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as CA_PASSPHRASE")
+    str,
+    Like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable; write one such as CA_PASSPHRASE"),
 ]
 TimeZone = Annotated[
     str,
-    Like(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "a time zone of the tz database, such as Europe/Berlin"),
+    Like(
+        r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*",
+        "a time zone of the tz database; write one such as Europe/Berlin",
+    ),
 ]
 KernelSetting = Annotated[
-    str, Like(r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", "a kernel setting, such as vm.swappiness")
+    str,
+    Like(
+        r"[a-z0-9_]+([./][A-Za-z0-9_*-]+)+", "a kernel setting; write its dotted name, such as vm.swappiness"
+    ),
 ]
-ModuleName = Annotated[str, Like(r"[A-Za-z0-9_-]+", "the name of a kernel module")]
-PackageName = Annotated[str, Like(r"[a-z0-9][a-z0-9+._-]*", "the name of a package")]
+ModuleName = Annotated[
+    str, Like(r"[A-Za-z0-9_-]+", "the name of a kernel module; write one such as br_netfilter")
+]
+PackageName = Annotated[
+    str, Like(r"[a-z0-9][a-z0-9+._-]*", "the name of a package; write one such as tcpdump")
+]
 Mode = Annotated[str, Like(r"0[0-7]{3}", "a mode; write four octal digits in quotes, such as '0600'")]
 Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address, json_schema_input_type=str)]
 Interface = Annotated[IPv4Interface | IPv6Interface, BeforeValidator(_interface, json_schema_input_type=str)]

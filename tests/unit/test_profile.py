@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from nodebake.errors import ProfileError
 from nodebake.plan import resolve
+from nodebake.profile import types
 from nodebake.profile.load import load
 from tests.need import ROOT
 
@@ -108,8 +109,12 @@ def test_extends_merges_mappings_and_replaces_lists(here: Path) -> None:
             "b.yaml:2: extends: a circle: a.yaml extends b.yaml extends a.yaml; remove one of them",
         ),
         ({"a": "extends: [b]\n"}, "a.yaml:1: extends: not a name; write one profile's name or path"),
-        ({"a": "extends: b\n"}, "a.yaml:1: there is no profile 'b'; known are a"),
-        ({"edge": "", "a": "\nextends: egde\n"}, "a.yaml:2: there is no profile 'egde'; did you mean edge?"),
+        ({"a": "extends: b\n"}, "a.yaml:1: extends: there is no profile 'b'; known are a"),
+        (
+            {"edge": "", "a": "\nextends: egde\n"},
+            "a.yaml:2: extends: there is no profile 'egde'; did you mean edge?",
+        ),
+        ({"a": "extends: ./b\n", "b": ""}, "a.yaml:1: extends: there is no profile './b'; write ./b.yaml"),
         ({}, "there is no profile 'a'; there are no profiles in ."),
         ({"ab": ""}, "there is no profile 'a'; did you mean ab?"),
         (
@@ -125,6 +130,32 @@ def test_wrong_file_is_told(files: Mapping[str, str], expected: str, here: Path)
     for name, content in files.items():
         (here / f"{name}.yaml").write_text(content)
     assert messages("a", here) == [expected]
+
+
+def test_extended_file_beside_is_told_as_a_path(here: Path) -> None:
+    """A bare name is looked for among the shipped profiles only; a file beside is offered, but not itself."""
+    (here / "base.yaml").write_text(GOOD)
+    (here / "edge.yaml").write_text("extends: base\n")
+    expected = ["edge.yaml:1: extends: there is no profile 'base'; write ./base.yaml"]
+    assert expected == messages("./edge.yaml", here / "no")
+    (here / "edge.yaml").write_text("extends: edge\n")
+    assert "./edge.yaml" not in messages("./edge.yaml", here / "no")[0]
+
+
+def test_endless_number_is_no_traceback(here: Path) -> None:
+    """Python writes no decimal of more than 4300 digits; such a number is still told."""
+    (here / "edge.yaml").write_text(good_with({9: f"etcd: {{nice: 0x{'f' * 5000}}}"}))
+    [message] = messages("edge", here)
+    assert message.startswith("edge.yaml:9: etcd.nice: 0xffff")
+    assert message.endswith("... is too large; the largest is 19")
+
+
+def test_every_pattern_says_what_to_write() -> None:
+    """A value that does not match its pattern is answered with what to do about it."""
+    known = (get_args(value) for value in vars(types).values())
+    patterns = [part for parts in known for part in parts if isinstance(part, types.Like)]
+    assert patterns
+    assert [like.kind for like in patterns if "; " not in like.kind] == []
 
 
 def test_missing_path_names_its_neighbours(here: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from nodebake.plan import resolve
 from nodebake.profile.load import PROFILES, load, names, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHIPPED = names()
 
@@ -63,5 +68,39 @@ def test_schema_knows_extends() -> None:
     """A profile that extends another needs no further key; one that does not needs the usual."""
     made = schema()
     assert "extends" in made["properties"]
-    assert {"required": ["extends"]} in made["anyOf"]
+    usual = {
+        "required": ["schema", "cluster", "machine", "nodes", "outputs"],
+        "properties": {"cluster": {"required": ["name"]}, "machine": {"required": ["os"]}},
+    }
+    assert [{"required": ["extends"]}, usual] == made["anyOf"]
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_schema_asks_for_keys_only_in_items_of_lists() -> None:
+    """Sections are merged with those of the extended profile and may be incomplete; lists are replaced."""
+    demanding = {name: value["required"] for name, value in schema()["$defs"].items() if "required" in value}
+    assert demanding == {"Node": ["name", "address"], "User": ["name"], "UserOverlay": ["path"]}
+
+
+def _missing(value: Any, node: dict[str, Any], sections: dict[str, Any]) -> Iterator[str]:  # noqa: ANN401 - YAML
+    """Yield every key that `node` does not know, or asks for and `value` does not have."""
+    for choice in (node, *node.get("anyOf", ())):
+        if "$ref" in choice:
+            yield from _missing(value, sections[choice["$ref"].rpartition("/")[2]], sections)
+        if isinstance(value, list) and "items" in choice:
+            for item in value:
+                yield from _missing(item, choice["items"], sections)
+    if isinstance(value, dict) and "properties" in node:
+        yield from ({*node.get("required", ())} - {*value}) | ({*value} - {*node["properties"]})
+        for key in {*value} & {*node["properties"]}:
+            yield from _missing(value[key], node["properties"][key], sections)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_file_satisfies_the_schema_by_itself(name: str) -> None:
+    """An editor sees one file only: it has nothing to say about the keys of a shipped one."""
+    own = yaml.safe_load((PROFILES / f"{name}.yaml").read_text())
+    made = schema()
+    assert list(_missing(own, made, made["$defs"])) == []
+    if "extends" not in own:
+        assert set(made["anyOf"][1]["required"]) <= set(own)
