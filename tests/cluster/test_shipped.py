@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
     from tests.cluster.cluster import Cluster
 
-# One of each init is put through everything, the others through what differs between profiles.
-THOROUGH = ("pi3", "vm")
-SHIPPED = (*THOROUGH, "manual-k8s", "systemd-tls", "kubeasz", "flannel-base")
+
+SHIPPED = ("pi3", "vm", "manual-k8s", "systemd-tls", "kubeasz", "flannel-base")
 UID = 2379
 
 every = pytest.mark.parametrize("running", SHIPPED, indirect=True)
-thorough = pytest.mark.parametrize("running", THOROUGH, indirect=True)
 
 
 @every
@@ -67,7 +65,7 @@ def test_the_operators_environment_names_every_member(running: Cluster) -> None:
     assert {one["endpoint"] for one in answers} == {running.desk.endpoint(name) for name in running.machines}
 
 
-@thorough
+@every
 def test_shared_name_is_accepted(running: Cluster) -> None:
     """The cluster's shared names are in every member's certificate."""
     port = running.built.plan.profile.etcd.client_port
@@ -77,7 +75,7 @@ def test_shared_name_is_accepted(running: Cluster) -> None:
             assert "true" in running.desk.curl(f"https://{name}:{port}/health", *there)
 
 
-@thorough
+@every
 @pytest.mark.parametrize("stranger", ["no certificate", "another authority", "plaintext", "peer port"])
 def test_stranger_is_refused(running: Cluster, stranger: str, tmp_path: Path) -> None:
     """Who has no certificate of the cluster's authority gets no answer from any member."""
@@ -97,7 +95,7 @@ def test_stranger_is_refused(running: Cluster, stranger: str, tmp_path: Path) ->
     assert running.desk.healthy()
 
 
-@thorough
+@every
 def test_node_reaches_the_cluster_with_its_own_environment(running: Cluster) -> None:
     """A login shell on a node has all that etcdctl needs."""
     for machine in running.machines.values():
@@ -105,7 +103,7 @@ def test_node_reaches_the_cluster_with_its_own_environment(running: Cluster) -> 
         assert said.decode().count("is healthy") == len(running.built.plan.members)
 
 
-@thorough
+@every
 def test_writes_go_on_without_a_killed_member(running: Cluster) -> None:
     """One member killed outright: the others serve; it comes back and has what it missed."""
     lost, *others = running.machines
@@ -118,7 +116,7 @@ def test_writes_go_on_without_a_killed_member(running: Cluster) -> None:
     assert running.desk.etcdctl("get", "while-away", "--print-value-only", env=through) == f"{lost}\n"
 
 
-@thorough
+@every
 def test_data_outlives_a_restart_of_all(running: Cluster) -> None:
     """All members stopped and started: the same cluster, with its data."""
     running.writes(*running.machines, key="kept", value="yes")

@@ -32,7 +32,7 @@ NOTIFY = "run/notify"
 # What the sandbox is made of, and what has no meaning without a systemd; everything else in `[Service]` is
 # followed here, and a key that is in neither list fails the test that meets it.
 UNFOLLOWED = re.compile(
-    r"^(Capability|Lock|Memory|NoNew|Private|Protect|Restrict|SystemCall|ReadWrite|IOScheduling|Timeout)\w*$"
+    r"^(Capability|DeviceAllow|Lock|Memory|NoNew|Private|Protect|Restrict|SystemCall|ReadWrite|IOScheduling|Timeout)\w*$"
 )
 FOLLOWED = {"Type", "User", "Group", "UMask", "ExecStartPre", "ExecStart", "Environment", "LimitNOFILE"}
 FOLLOWED |= {"OOMScoreAdjust", "Nice", "Restart", "RestartSec"}
