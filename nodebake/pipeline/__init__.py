@@ -11,7 +11,7 @@ from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private, replace
 from nodebake.pipeline import bakery, result
 from nodebake.pipeline.options import Options, inputs
-from nodebake.profile.load import load
+from nodebake.profile.load import read
 from nodebake.sources import Sources
 from nodebake.vault import open_vault
 
@@ -34,8 +34,9 @@ def resolve(name: str) -> Plan:
     Raises:
         ProfileError: with every problem in it.
     """
-    loaded = load(name)
+    loaded = read(name)
     plan, problems = core.resolve(loaded)
+    problems = [*loaded.problems, *problems]
     for component in COMPONENTS:
         plan, more = component.decide(loaded, plan)
         problems = [*problems, *more]

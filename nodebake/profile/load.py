@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROFILES = CHECKOUT / "profiles"
 _LARGEST = 4 << 20
+_APART = {"etcd", "pki", "access", "system"}  # sections whose values can be left out without a consequence
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A valid profile, and where each of its values was written.
+    """A profile, and where each of its values was written.
 
     Attributes:
         name: the file's name without its suffix; names the directory of the artefacts.
@@ -36,6 +38,7 @@ class Loaded:
         profile: what it says, with defaults.
         marks: `file:line` by dotted path (`nodes[2].address`) of what the user wrote; the file itself
             stands under the empty path.
+        problems: what is wrong with values that the profile can be read without; they are left out of it.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Loaded:
     files: tuple[Path, ...]
     profile: Profile
     marks: Mapping[str, str]
+    problems: tuple[Problem, ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -59,14 +63,27 @@ class Loaded:
 
 
 def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
-    """Read and validate a profile.
+    """Read a valid profile; see `read`.
+
+    Raises:
+        ProfileError: with every problem there is, in the order of the file.
+    """
+    loaded = read(name_or_path, profiles=profiles)
+    if loaded.problems:
+        raise ProfileError(loaded.problems)
+    return loaded
+
+
+def read(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
+    """Read and validate a profile, as far as it can be understood.
 
     Args:
         name_or_path: a name in `profiles`, or the path of a file (with a slash or a .yaml suffix).
         profiles: the directory of profiles known by name.
 
     Raises:
-        ProfileError: with every problem there is, in the order of the file.
+        ProfileError: with every problem there is, in the order of the file, where too little is left to go
+            on with.
     """
     path = _find(name_or_path, profiles)
     if not _NAME.fullmatch(path.stem):
@@ -81,11 +98,19 @@ def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
     except ValidationError as error:
         known = {problem.path for problem in problems}
         more = wording.problems(error, values)
-        problems += [problem for problem in more if problem.path not in known]
-    if problems:
-        raise ProfileError(sorted(problems, key=_line))
-    marks = {path: value.where for path, value in values.items()}
-    return Loaded(name=path.stem, path=path, files=files, profile=profile, marks=marks)
+        problems = sorted([*problems, *(one for one in more if one.path not in known)], key=_line)
+        try:
+            profile = Profile.model_validate(_without(data, error))
+        except ValidationError:
+            raise ProfileError(problems) from error
+    return Loaded(
+        name=path.stem,
+        path=path,
+        files=files,
+        profile=profile,
+        marks={path: value.where for path, value in values.items()},
+        problems=tuple(problems),
+    )
 
 
 def names(profiles: Path = PROFILES) -> tuple[str, ...]:
@@ -130,6 +155,29 @@ def shown(path: Path) -> str:
         if absolute.is_relative_to(root):
             return str(absolute.relative_to(root))
     return str(path)
+
+
+def _without(data: Any, error: ValidationError) -> Any:  # noqa: ANN401 - whatever YAML can say
+    """Return a copy of `data` without the keys that are wrong, where no other value depends on them."""
+    spared = deepcopy(data)
+    for detail in error.errors(include_url=False):
+        way = [step for step in detail["loc"] if step != "[key]"]
+        if detail["type"] == "extra_forbidden" or (way and way[0] in _APART):
+            _drop(spared, way)
+    return spared
+
+
+def _drop(inside: Any, way: list[int | str]) -> None:  # noqa: ANN401 - the same
+    """Remove the key that `way` leads to, or the one above it whose value cannot be gone into."""
+    step, *further = way
+    try:
+        child = inside[step]
+    except (IndexError, KeyError, TypeError):
+        return
+    if further and isinstance(child, dict | list):
+        _drop(child, further)
+    elif isinstance(inside, dict):
+        del inside[step]
 
 
 def _nearest(marks: Mapping[str, str], path: str) -> str:

@@ -64,12 +64,7 @@ class Like:
 
 def told(value: object) -> str:
     """Return a value as messages show it: scalars as YAML writes them, and not too long."""
-    kinds = {
-        dict: "a mapping",
-        list: "a list",
-        tuple: "a list",
-        type(None): "nothing",
-    }
+    kinds = {dict: "a mapping", list: "a list", tuple: "a list", type(None): "nothing"}
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, int) and value.bit_length() > _LONGEST_DECIMAL:

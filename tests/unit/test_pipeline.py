@@ -282,3 +282,16 @@ def test_a_certificate_that_was_replaced_does_not_end_the_stamp(place: Path) -> 
     (place / "edge.yaml").write_text(f"{text}pki: {{leaf_lifetime: 9y, subject: {{organization: Edge}}}}\n")
     manifest = build(place, stamp=path)
     assert stamp.unchanged(path, now=manifest.epoch + 8 * 365 * 86400) == (place / "out", manifest)
+
+
+def test_wrong_words_and_wrong_values_are_told_together(place: Path) -> None:
+    """A misspelt key does not hide what the plan and the components have to say."""
+    path = place / "edge.yaml"
+    text = path.read_text().replace(
+        "version: 3.5.16", "version: 3.5.16, storag: ssd, nice: 99, election_timeout: 300"
+    )
+    path.write_text(text.replace("{name: x-2,", "{name: x-1,"))
+    with pytest.raises(ProfileError) as refused:
+        pipeline.resolve(str(path))
+    paths = [problem.path for problem in refused.value.problems]
+    assert sorted(paths) == ["etcd.election_timeout", "etcd.nice", "etcd.storag", "nodes[1].name"]
