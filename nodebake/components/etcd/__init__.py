@@ -85,6 +85,7 @@ def _tools(part: EtcdPart, materials: Materials) -> Tree:
         "etcd",
         ["tools"],
         {
+            "bin_dir": part.bin_dir,
             "endpoints": part.endpoints,
             "ca": part.ca,
             "cert": part.client.certificate,
