@@ -112,10 +112,6 @@ class Vault:
         self._save_keys(self._keys, self._hosts | wanted)
         return wanted
 
-    def host_key(self, node: str) -> HostKey:
-        """Return one node's SSH host key; for many, `host_keys` writes once instead of every time."""
-        return self.host_keys([node])[node]
-
     def record(self, artifacts: Mapping[tuple[str, str], str]) -> None:
         """Note in the ledger which artefact each current certificate, by holder and name, went into.
 

@@ -86,7 +86,7 @@ def test_everything_is_private_from_birth(tmp_path: Path) -> None:
     try:
         with opened(tmp_path / "deep" / "v") as vault:
             vault.leaves([peer("x-1")])
-            vault.host_key("x-1")
+            vault.host_keys(["x-1"])
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
