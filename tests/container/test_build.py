@@ -28,10 +28,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start dockerd with all that it owns below a temporary directory; give its socket."""
     need_root()
     dockerd = need("dockerd", package="docker.io")
+    unshare = need("unshare", package="util-linux")
     # A socket's path has at most 107 bytes.
     home = tmp_path_factory.mktemp("e")
     socket = f"unix://{home}/s"
+    # What it mounts goes with it.
     argv: list[str | Path] = [
+        unshare,
+        "--mount",
         dockerd,
         "--data-root",
         home / "data",
