@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +50,39 @@ class ProfileError(NodebakeError):
     exit_code = 2
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(sorted(problems, key=_line))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def _line(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return file, int(line) if line.isdigit() else 0
+
+
 class UsageError(NodebakeError):
-    """An argument, or a vault or directory named by one, cannot be used as it is."""
+    """An argument, or a vault or directory named by one, cannot be used as it is.
+
+    Attributes:
+        what: what is wrong, without a full stop.
+        hint: what to do about it.
+        path: the dotted path of the profile's value that it is about, if it is about one.
+    """
 
     exit_code = 2
+
+    def __init__(self, what: str, *, hint: str = "", path: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.what, self.hint, self.path = what, hint, path
+
+
+@contextmanager
+def about(path: str) -> Iterator[None]:
+    """Let a `UsageError` that comes out of here, and says no better, be about the profile's value `path`."""
+    try:
+        yield
+    except UsageError as error:
+        error.path = error.path or path
+        raise
 
 
 class InputError(NodebakeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nodebake import plan as core
@@ -12,11 +13,12 @@ from nodebake.formats.writing import private, replace
 from nodebake.pipeline import bakery, result
 from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import read
+from nodebake.profile.remains import sound
 from nodebake.sources import Sources
 from nodebake.vault import open_vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from nodebake.manifest import Manifest
@@ -36,12 +38,11 @@ def resolve(name: str) -> Plan:
     """
     loaded = read(name)
     plan, problems = core.resolve(loaded)
-    problems = [*loaded.problems, *problems]
     for component in COMPONENTS:
         plan, more = component.decide(loaded, plan)
         problems = [*problems, *more]
-    if problems:
-        raise ProfileError(problems)
+    if loaded.problems or problems:
+        raise ProfileError([*loaded.problems, *sound(problems, loaded.problems)])
     return plan
 
 
@@ -55,14 +56,17 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         ask: gets a pass phrase from the user; None where nobody can answer.
 
     Raises:
-        ProfileError, UsageError: a node, the vault or the epoch cannot be used.
+        ProfileError, UsageError: a node, the vault or the epoch cannot be used; the first where it is a
+            value of the profile that says so.
         InputError: an input could not be had or did not verify.
         BuildError: an artefact could not be made or written.
     """
-    nodes, users = _chosen(plan, options.node), bakery.user_overlays(plan)
+    nodes = _chosen(plan, options.node)
+    with _placed(plan):
+        users = bakery.user_overlays(plan)
     # Before the vault is opened, so that a wrong input does not mint an authority first.
     fetched = _fetch(plan, options, progress)
-    with _vault(plan, options, ask) as vault:
+    with _placed(plan), _vault(plan, options, ask) as vault:
         secrets = _secrets(plan, vault)
         _tell(plan, vault, options, progress)
         epoch, out = _epoch(options, vault), private(options.out)
@@ -92,6 +96,17 @@ def _vault(plan: Plan, options: Options, ask: Callable[[str], str] | None) -> Ab
         ask=ask,
         environ=options.environ,
     )
+
+
+@contextmanager
+def _placed(plan: Plan) -> Iterator[None]:
+    """Put errors about values that stand in the profile at their lines."""
+    try:
+        yield
+    except UsageError as error:
+        if not plan.marks.nearest(error.path):
+            raise
+        raise ProfileError([plan.marks.problem(error.path, error.what, error.hint)]) from error
 
 
 def _secrets(plan: Plan, vault: Vault) -> bakery.Secrets:

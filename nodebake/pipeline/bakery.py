@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.components import COMPONENTS
 from nodebake.components.contract import Baked, Materials
+from nodebake.errors import about
 from nodebake.formats import apkovl, nocloud, operator, rootfs
 from nodebake.formats.packing import Shared
 from nodebake.formats.writing import private
@@ -135,8 +136,11 @@ def user_overlays(plan: Plan) -> Tree:
     Raises:
         UsageError: a directory or a file in it cannot be read, or a mode is given for no file.
     """
-    overlays = plan.profile.overlays
-    return merge(*(user_overlay(plan.directory / one.path, one.modes) for one in overlays))
+    trees = []
+    for index, one in enumerate(plan.profile.overlays):
+        with about(f"overlays[{index}]"):
+            trees.append(user_overlay(plan.directory / one.path, one.modes))
+    return merge(*trees)
 
 
 def requests(plan: Plan) -> list[LeafRequest]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from nodebake.errors import UsageError
+from nodebake.errors import UsageError, about
 from nodebake.pki import chain
 from nodebake.pki.certificate import (
     Leaf,
@@ -81,17 +81,16 @@ class Authority:
         Raises:
             UsageError: it cannot be read, cannot sign, is out of its time, or its parts do not fit.
         """
-        own, *above = chain.read(certificate, "the authority's certificate")
-        if chain_pem.strip():
-            above += chain.read(chain_pem, "the authority's chain")
-        path = chain.order(own, above)
-        chain.check(path, now)
-        private = load_authority_key(key, passphrase)
-        if spki(public_of(own)) != spki(private.public_key()):
-            raise UsageError(
-                f"the authority's key does not belong to its certificate {chain.name(own)}",
-                hint="name the key that the certificate was made for",
-            )
+        with about("pki.authority.certificate"):
+            path = chain.path(certificate, chain_pem)
+            chain.check(path, now)
+        with about("pki.authority.key"):
+            private = load_authority_key(key, passphrase)
+            if spki(public_of(path[0])) != spki(private.public_key()):
+                raise UsageError(
+                    f"the authority's key does not belong to its certificate {chain.name(path[0])}",
+                    hint="name the key that the certificate was made for",
+                )
         return cls(path=path, key=private)
 
     @property
@@ -137,7 +136,8 @@ class Authority:
         Raises:
             UsageError: a name constraint of the authority forbids one of its names.
         """
-        check_permitted(self.path, request)
+        with about("pki.authority.certificate"):
+            check_permitted(self.path, request)
         key = key or new_key(terms.algorithm)
         public = load_key(key).public_key()
         begin, end = terms.validity(now)

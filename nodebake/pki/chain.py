@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 
-from nodebake.errors import UsageError
+from nodebake.errors import UsageError, about
 from nodebake.pki.keys import name_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,18 @@ def read(pem: bytes, what: str) -> list[x509.Certificate]:
             f"{what} is not a certificate in PEM: {error}",
             hint="openssl x509 -in FILE -noout -text says what is wrong with it",
         ) from error
+
+
+def path(certificate: bytes, chain: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the path from an authority to its root, from PEM; the chain may be empty.
+
+    Raises:
+        UsageError: a part cannot be read, or see `order`.
+    """
+    own, *above = read(certificate, "the authority's certificate")
+    with about("pki.authority.chain"):
+        above += read(chain, "the authority's chain") if chain.strip() else []
+        return order(own, above)
 
 
 def order(first: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:

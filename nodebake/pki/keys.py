@@ -95,6 +95,7 @@ def load_authority_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
             raise UsageError(
                 "the authority's key cannot be decrypted: wrong pass phrase",
                 hint="check pki.authority.passphrase, or the place that it names",
+                path="pki.authority.passphrase",
             ) from error
         raise UsageError(
             f"the authority's key is not a private key in PEM: {error}",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.plan.boards import Arch, Board
+    from nodebake.profile.marks import Marks
     from nodebake.profile.schema import Profile
 
 Part = TypeVar("Part")
@@ -80,8 +81,9 @@ class Plan:
         settings: one per path.
         parts: what the components decided, one frozen dataclass each; see `part`.
         warnings: what works but is probably not meant.
-        directory: where the profile's relative file names start; not in the JSON, as `files`.
+        directory: where the profile's relative file names start; not in the JSON, as `files` and `marks`.
         files: what the profile was read from: its own file, and those it extends.
+        marks: where each value of the profile was written.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     directory: Path
     files: tuple[Path, ...]
+    marks: Marks
 
     @property
     def members(self) -> tuple[NodePlan, ...]:

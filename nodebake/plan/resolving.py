@@ -38,6 +38,7 @@ def resolve(loaded: Loaded) -> tuple[Plan, list[Problem]]:
         warnings=tuple(checks.warnings(profile)),
         directory=loaded.directory,
         files=loaded.files,
+        marks=loaded.marks,
     )
     return plan, [*checks.problems(loaded), *network.problems(loaded)]
 

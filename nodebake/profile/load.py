@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +12,9 @@ from pydantic import ValidationError
 
 from nodebake.errors import Problem, ProfileError
 from nodebake.profile import positions, wording
+from nodebake.profile.marks import Marks
 from nodebake.profile.positions import Written
+from nodebake.profile.remains import remains
 from nodebake.profile.schema import Profile
 from nodebake.profile.types import told
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROFILES = CHECKOUT / "profiles"
 _LARGEST = 4 << 20
-_APART = {"etcd", "pki", "access", "system"}  # sections whose values can be left out without a consequence
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -36,8 +36,7 @@ class Loaded:
         path: the profile's file.
         files: that file, and those it extends.
         profile: what it says, with defaults.
-        marks: `file:line` by dotted path (`nodes[2].address`) of what the user wrote; the file itself
-            stands under the empty path.
+        marks: where each value was written.
         problems: what is wrong with values that the profile can be read without; they are left out of it.
     """
 
@@ -45,7 +44,7 @@ class Loaded:
     path: Path
     files: tuple[Path, ...]
     profile: Profile
-    marks: Mapping[str, str]
+    marks: Marks
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -54,12 +53,12 @@ class Loaded:
         return self.path.parent
 
     def problem(self, path: str, what: str, todo: str = "") -> Problem:
-        """Return a problem with the value at `path`, placed at it or at the nearest value around it."""
-        return Problem(where=_nearest(self.marks, path), path=path, what=what, todo=todo)
+        """Return a problem with the value at `path`, see `Marks.problem`."""
+        return self.marks.problem(path, what, todo)
 
     def origin(self, path: str) -> str:
-        """Return the `file:line` where the user wrote the value at `path`, or `default`."""
-        return self.marks.get(path, "default")
+        """Return where the value at `path` was written, see `Marks.origin`."""
+        return self.marks.origin(path)
 
 
 def load(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
@@ -90,25 +89,23 @@ def read(name_or_path: str, *, profiles: Path = PROFILES) -> Loaded:
         what = f"the file name {path.name!r} cannot name a directory of artefacts"
         raise ProfileError([Problem(what=what, todo="use letters, digits, '.', '_' and '-'")])
     written, files = _extended(path, profiles, ())
-    data = written.plain()
     values = dict(written.walk())
     problems = list(wording.urls(values))
     try:
-        profile = Profile.model_validate(data)
+        profile = Profile.model_validate(written.plain())
     except ValidationError as error:
         known = {problem.path for problem in problems}
-        more = wording.problems(error, values)
-        problems = sorted([*problems, *(one for one in more if one.path not in known)], key=_line)
-        try:
-            profile = Profile.model_validate(_without(data, error))
-        except ValidationError:
+        problems += [one for one in wording.problems(error, values) if one.path not in known]
+        left = remains(written, error)
+        if left is None:
             raise ProfileError(problems) from error
+        written, profile = left
     return Loaded(
         name=path.stem,
         path=path,
         files=files,
         profile=profile,
-        marks={path: value.where for path, value in values.items()},
+        marks=Marks(dict(written.walk())),
         problems=tuple(problems),
     )
 
@@ -155,40 +152,6 @@ def shown(path: Path) -> str:
         if absolute.is_relative_to(root):
             return str(absolute.relative_to(root))
     return str(path)
-
-
-def _without(data: Any, error: ValidationError) -> Any:  # noqa: ANN401 - whatever YAML can say
-    """Return a copy of `data` without the keys that are wrong, where no other value depends on them."""
-    spared = deepcopy(data)
-    for detail in error.errors(include_url=False):
-        way = [step for step in detail["loc"] if step != "[key]"]
-        if detail["type"] == "extra_forbidden" or (way and way[0] in _APART):
-            _drop(spared, way)
-    return spared
-
-
-def _drop(inside: Any, way: list[int | str]) -> None:  # noqa: ANN401 - the same
-    """Remove the key that `way` leads to, or the one above it whose value cannot be gone into."""
-    step, *further = way
-    try:
-        child = inside[step]
-    except (IndexError, KeyError, TypeError):
-        return
-    if further and isinstance(child, dict | list):
-        _drop(child, further)
-    elif isinstance(inside, dict):
-        del inside[step]
-
-
-def _nearest(marks: Mapping[str, str], path: str) -> str:
-    while path and path not in marks:
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return marks.get(path, "")
-
-
-def _line(problem: Problem) -> tuple[str, int]:
-    file, _, line = problem.where.rpartition(":")
-    return file, int(line) if line.isdigit() else 0
 
 
 def _find(name: str, profiles: Path, above: Path = Path(), where: str = "") -> Path:

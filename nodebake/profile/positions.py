@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -28,11 +28,13 @@ class Written:
     Attributes:
         value: a scalar, a tuple of `Written` or a dictionary of them.
         where: `file:line` of the value; for the value of a key, the key's line.
+        path: dotted path of the value in its file.
         text: the characters of a scalar, before YAML made a number or a boolean of them.
     """
 
     value: Any
     where: str
+    path: str = ""
     text: str = ""
 
     def plain(self) -> Any:  # noqa: ANN401 - whatever YAML can say
@@ -63,7 +65,7 @@ class Written:
         merged = dict(base.value)
         for key, child in self.value.items():
             merged[key] = child.over(merged[key]) if key in merged else child
-        return Written(value=merged, where=self.where)
+        return replace(self, value=merged)
 
 
 def join(path: str, step: str | int) -> str:
@@ -200,7 +202,7 @@ class _Reading:
                 self.written(item, where=self._at(item), path=join(path, index), above=inside)
                 for index, item in enumerate(node.value)
             )
-            return Written(value=tuple(items), where=where)
+            return Written(value=tuple(items), where=where, path=path)
         if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
             return self._scalar(node, kind, where, path)
         tag = node.tag.replace(_TAG, "!!")
@@ -220,7 +222,7 @@ class _Reading:
                 )
                 continue
             values[name] = self.written(value, where=line, path=join(path, name), above=above)
-        return Written(value=values, where=where)
+        return Written(value=values, where=where, path=path)
 
     def _key(self, key: yaml.Node, line: str, path: str) -> str | None:
         if not isinstance(key, yaml.ScalarNode):
@@ -241,19 +243,19 @@ class _Reading:
                 where, path, "half a character", r"remove the escape between \ud800 and \udfff"
             )
         if kind in _TEXTS:
-            return Written(value=str(node.value), where=where, text=str(node.value))
+            return Written(value=str(node.value), where=where, path=path, text=str(node.value))
         try:
             value = self._constructor.construct_object(node)
         except (ValueError, LookupError, OverflowError):  # 0b_ and !!int x are numbers by their looks only
             return self._wrong(where, path, f"{node.value[:40]!r} is no {kind}", "put it in quotes")
-        return Written(value=value, where=where, text=str(node.value))
+        return Written(value=value, where=where, path=path, text=str(node.value))
 
     def _at(self, node: yaml.Node) -> str:
         return f"{self.file}:{node.start_mark.line + 1}"
 
     def _wrong(self, where: str, path: str, what: str, todo: str) -> Written:
         self.problems.append(Problem(where=where, path=path, what=what, todo=todo))
-        return Written(value=None, where=where)
+        return Written(value=None, where=where, path=path)
 
 
 def _encodable(text: str) -> bool:

@@ -64,6 +64,7 @@ class Brought:
                 f"{self.certificate_path} is not the authority that {vault} began with",
                 hint="nodes trust the first one only: put its files back; to change the authority, name "
                 "another place for a new vault with --vault and install every node afresh",
+                path="pki.authority.certificate",
             )
 
 
@@ -73,5 +74,6 @@ def _read(path: Path, part: str) -> bytes:
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}",
-            hint=f"pki.authority.{part} is relative to the profile's directory",
+            hint="the name is relative to the profile's directory",
+            path=f"pki.authority.{part}",
         ) from error

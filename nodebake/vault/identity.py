@@ -61,6 +61,7 @@ def identify(files: Files, cluster: str) -> Identity:
             f"the vault {files.directory} belongs to the cluster {identity.cluster}, not to {cluster}",
             hint=f"name {cluster}'s own vault with --vault, or an empty place for a new one; if you renamed "
             f"the cluster, put the old name back as cluster.name",
+            path="cluster.name",
         )
     return identity
 

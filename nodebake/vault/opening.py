@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nodebake.errors import UsageError
 from nodebake.pki import Authority, Subject, Terms, is_encrypted
 from nodebake.profile.types import seconds
 from nodebake.vault.brought import Brought
@@ -110,10 +111,25 @@ def _stored(files: Files, brought: Brought | None, asker: Asker) -> Authority:
     if brought:
         brought.check_same(certificate + chain, files.directory, may_be_gone=files.has(BROUGHT))
     passphrase = asker.passphrase(twice=not is_encrypted(key))
-    authority = Authority.load(certificate, key, chain_pem=chain, passphrase=passphrase, now=now())
+    with _in_vault(files, brought):
+        authority = Authority.load(certificate, key, chain_pem=chain, passphrase=passphrase, now=now())
     if passphrase and not is_encrypted(key):
         files.write(KEY, authority.key_pem(passphrase))
     return authority
+
+
+@contextmanager
+def _in_vault(files: Files, brought: Brought | None) -> Iterator[None]:
+    """Name the vault's file in an error about the authority, where it is not one of the profile's."""
+    names = {"pki.authority.key": KEY}
+    if brought is None:
+        names |= {"pki.authority.certificate": CERTIFICATE, "pki.authority.chain": CHAIN}
+    try:
+        yield
+    except UsageError as error:
+        if error.path not in names:
+            raise
+        raise UsageError(f"{files.directory / names[error.path]}: {error.what}", hint=error.hint) from error
 
 
 def _terms(pki: schema.Pki, lifetime: str) -> Terms:

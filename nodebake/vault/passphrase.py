@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nodebake.errors import UsageError
+from nodebake.errors import UsageError, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,18 +43,21 @@ class Asker:
         """
         if self.section is None:
             return None
-        if self.section.prompt:
-            found = self._prompt(twice=twice)
-        elif self.section.file:
-            found = _first_line(self.directory / self.section.file)
-        else:
-            found = self._variable(self.section.env or "")
-        if not found:
-            raise UsageError(
-                f"the pass phrase for {self.cluster}'s authority is empty",
-                hint="give one, or leave pki.authority.passphrase out",
-            )
+        with about("pki.authority.passphrase"):
+            found = self._found(self.section, twice=twice)
+            if not found:
+                raise UsageError(
+                    f"the pass phrase for {self.cluster}'s authority is empty",
+                    hint="give one, or leave pki.authority.passphrase out",
+                )
         return found.encode()
+
+    def _found(self, section: Passphrase, *, twice: bool) -> str:
+        if section.prompt:
+            return self._prompt(twice=twice)
+        if section.file:
+            return _first_line(self.directory / section.file)
+        return self._variable(section.env or "")
 
     def _prompt(self, *, twice: bool) -> str:
         if self.ask is None:

@@ -295,3 +295,46 @@ def test_wrong_words_and_wrong_values_are_told_together(place: Path) -> None:
         pipeline.resolve(str(path))
     paths = [problem.path for problem in refused.value.problems]
     assert sorted(paths) == ["etcd.election_timeout", "etcd.nice", "etcd.storag", "nodes[1].name"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "pki: {authority: {certificate: own.crt, key: own.key}}",
+            "pki.authority.key: cannot read {place}/own.key: No such file or directory; ",
+        ),
+        (
+            "pki: {authority: {certificate: edge.yaml, key: edge.yaml}}",
+            "pki.authority.certificate: the authority's certificate is not a certificate in PEM: ",
+        ),
+        (
+            "pki: {authority: {passphrase: {env: NODEBAKE_NOT_SET}}}",
+            "pki.authority.passphrase: the environment variable NODEBAKE_NOT_SET, ",
+        ),
+        (
+            "overlays: [{path: mine, modes: {etc/motd: '0600'}}]",
+            "overlays[0]: {place}/mine has no file etc/motd; ",
+        ),
+    ],
+)
+def test_what_the_profile_names_is_told_at_its_line(line: str, expected: str, place: Path) -> None:
+    """An authority, a pass phrase or a file that cannot be used has its place; nothing is written."""
+    (place / "mine").mkdir()
+    with (place / "edge.yaml").open("a") as file:
+        file.write(line)
+    with pytest.raises(ProfileError) as refused:
+        build(place)
+    assert str(refused.value).startswith(f"{place}/edge.yaml:12: {expected.format(place=place)}")
+    assert not (place / "vault").exists()
+    assert not (place / "out").exists()
+
+
+def test_a_renamed_cluster_is_told_at_its_line(built: Path) -> None:
+    """The vault is the old cluster's, and the profile's line says another."""
+    path = built / "edge.yaml"
+    path.write_text(path.read_text().replace("{name: edge,", "{name: core,"))
+    with pytest.raises(
+        ProfileError, match=rf"^{path}:2: cluster\.name: the vault .* belongs to the cluster edge"
+    ):
+        build(built)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from nodebake import pipeline
 from nodebake.errors import ProfileError
 from nodebake.plan import resolve
 from nodebake.profile import types
@@ -76,7 +77,9 @@ def test_bad_profile_is_told_line_by_line(case: str, here: Path) -> None:
     """Every problem has its line, its path, what is wrong and what to do, and nothing else is said."""
     changes, expected = BAD[case]
     (here / "edge.yaml").write_text(good_with(changes))
-    assert expected == messages("edge", here)
+    with pytest.raises(ProfileError) as refused:
+        pipeline.resolve("./edge.yaml")
+    assert expected == str(refused.value).splitlines()
 
 
 def test_base_problem_is_told_in_the_base(here: Path) -> None:
