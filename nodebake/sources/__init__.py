@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
@@ -62,7 +63,14 @@ class _Fetch:
         fetched = self._recall("pinned", self._pin.sha256)
         if fetched is None and not mirror and not self._cache.archive(self._pin.name).exists():
             fetched = self._recall("debian", debian)
-        return fetched or self._obtain(mirror)
+        return self._for_target(fetched or self._obtain(mirror))
+
+    def _for_target(self, fetched: Fetched) -> Fetched:
+        """Leave out Debian's C library, which was only looked at, where the target has one of its own."""
+        if self._want.libc == "musl":
+            return fetched
+        package = self._lock.debian.runtime
+        return replace(fetched, runtime={}, used=tuple(one for one in fetched.used if one.name != package))
 
     def _obtain(self, mirror: str | None) -> Fetched:
         obtainer = _obtainer(self._lock, self._cache, self._progress)

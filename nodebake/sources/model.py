@@ -22,12 +22,14 @@ class Want:
         version: the version asked for, without a leading `v`.
         arch: the target's, `x86_64` or `aarch64`.
         files: the programs of it that are needed, for instance `etcd` and `etcdctl`.
+        libc: the target's C library; to one with `glibc` nobody brings another.
     """
 
     name: str
     version: str
     arch: str
     files: tuple[str, ...]
+    libc: Literal["musl", "glibc"] = "musl"
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} for {self.arch}"

@@ -89,9 +89,10 @@ def test_keys_are_private_and_binaries_shared(tmp_path: Path) -> None:
     assert {"usr/local/bin/etcd", "usr/local/bin/etcdctl", "lib/ld-linux.so"} == shared
 
 
-def test_glibc_target_gets_no_loader(tmp_path: Path) -> None:
-    """Debian has its own loader; another one would replace it."""
-    assert "lib/ld-linux.so" not in baked(plan_of(tmp_path, **DEBIAN))
+def test_a_target_with_glibc_asks_for_no_loader(tmp_path: Path) -> None:
+    """Debian has its own loader, another one would replace it; Alpine needs it."""
+    wanted = [etcd.wants(plan_of(tmp_path, **changes))[0].libc for changes in (DEBIAN, {})]
+    assert ["glibc", "musl"] == wanted
 
 
 def test_shared_paths_share_one_leaf(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import tarfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -269,9 +269,9 @@ def real() -> Path:
     return Path(os.environ.get("NODEBAKE_CACHE") or ROOT / "cache")
 
 
-def from_debian(cache: Path, arch: str) -> Fetched:
+def from_debian(cache: Path, arch: str, libc: Literal["musl", "glibc"] = "musl") -> Fetched:
     """Fetch the real etcd as the user would; skip without a seeded cache and without a network."""
-    want = Want(name="etcd", version="3.5.16", arch=arch, files=("etcd", "etcdctl"))
+    want = Want(name="etcd", version="3.5.16", arch=arch, files=("etcd", "etcdctl"), libc=libc)
     if not list((cache / "resolved").glob(f"etcd-3.5.16-{arch}-etcd+etcdctl.*")):
         try:
             socket.create_connection(("deb.debian.org", 80), timeout=5).close()
@@ -300,6 +300,15 @@ def test_the_shipped_lock_gives_etcd_that_runs_on_musl(real: Path, tmp_path: Pat
     said = run(["chroot", tmp_path, *emulator, "/usr/bin/etcd", "--version"])
     assert b"etcd Version: 3.5." in said
     assert b"etcdctl version: 3.5." in run(["chroot", tmp_path, *emulator, "/usr/bin/etcdctl", "version"])
+
+
+def test_only_a_target_without_glibc_is_brought_one(real: Path) -> None:
+    """On Debian, the C library is neither among the files nor among the inputs used."""
+    brought, own = from_debian(real, HOST), from_debian(real, HOST, "glibc")
+    needed = {"libc6"} if brought.linking == "glibc" else set()  # upstream's etcd is static
+    assert needed == {used.name for used in brought.used} - {used.name for used in own.used}
+    assert bool(needed) == bool(brought.runtime)
+    assert (brought.files, {}) == (own.files, own.runtime)
 
 
 def test_a_full_cache_answers_in_a_blink(real: Path) -> None:

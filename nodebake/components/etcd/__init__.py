@@ -39,7 +39,7 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
 def wants(plan: Plan) -> tuple[Want, ...]:
     """Return etcd and etcdctl for the plan's architecture."""
     version = plan.part(EtcdPart).version
-    return (Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl")),)
+    return (Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"), libc=plan.libc),)
 
 
 def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
@@ -110,8 +110,7 @@ def _programs(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
     names = ("etcd", "etcdctl") if node.role == "member" else ("etcdctl",)
     bin_dir = plan.part(EtcdPart).bin_dir
     entries = {f"{bin_dir}/{name}": file(fetched.files[name], 0o755, shared=True) for name in names}
-    if plan.libc == "musl":
-        entries |= {path: file(content, 0o755, shared=True) for path, content in fetched.runtime.items()}
+    entries |= {path: file(content, 0o755, shared=True) for path, content in fetched.runtime.items()}
     return Tree(entries)
 
 
