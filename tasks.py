@@ -39,7 +39,7 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     out: str = "",
     vault: str = "",
     mirror: str = "",
-    jobs: int = 0,
+    jobs: str = "",
     in_container: bool = False,  # noqa: FBT001, FBT002 - a flag
 ) -> None:
     """Write every node's artefacts, and the operator's files."""

@@ -54,9 +54,9 @@ class ProfileError(NodebakeError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def _line(problem: Problem) -> tuple[str, int]:
+def _line(problem: Problem) -> tuple[bool, str, int]:
     file, _, line = problem.where.rpartition(":")
-    return file, int(line) if line.isdigit() else 0
+    return not problem.where, file, int(line) if line.isdigit() else 0
 
 
 class UsageError(NodebakeError):

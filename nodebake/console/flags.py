@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Flags:
     out: str = ""
     vault: str = ""
     mirror: str = ""
-    jobs: int = 0
+    jobs: str = ""
 
     def named(self) -> str:
         """Return the profile.
@@ -51,8 +52,6 @@ class Flags:
         """
         from nodebake.pipeline import Options  # noqa: PLC0415 - loads every room, and an unchanged build needs none
 
-        if self.jobs < 0:
-            raise UsageError(f"--jobs {self.jobs} is not a number of nodes; use 1 or more")
         vault = self._vault()
         return Options(
             out=Path(self.out).absolute() if self.out else CHECKOUT / "build" / plan.name,
@@ -62,21 +61,31 @@ class Flags:
             mirror=self.mirror or None,
             node=self.node,
             epoch=epoch(),
-            jobs=self.jobs or os.cpu_count() or 1,
+            jobs=self._workers(),
             stamp=self._stamp(),
             environ=os.environ,
         )
 
     def unchanged(self) -> tuple[Path, Manifest] | None:
         """Return the build's directory and manifest if the same command has nothing to do."""
+        self._workers()  # a wrong number is told here as well
         # The clock decides only whether something has expired and must be issued again.
         return stamp.unchanged(self._stamp(), now=time.time())
+
+    def _workers(self) -> int:
+        if not self.jobs:
+            return os.cpu_count() or 1
+        if not re.fullmatch("0*[1-9][0-9]{0,3}", self.jobs, re.ASCII):
+            raise UsageError(
+                f"--jobs {self.jobs} is not a number of nodes", hint="use 1 to 9999, or leave it out"
+            )
+        return int(self.jobs)
 
     def _vault(self) -> str:
         return self.vault or os.environ.get("NODEBAKE_VAULT", "")
 
     def _stamp(self) -> Path:
-        told = {**asdict(self), "jobs": 0, "vault": self._vault(), "epoch": epoch(), "from": str(Path.cwd())}
+        told = {**asdict(self), "jobs": "", "vault": self._vault(), "epoch": epoch(), "from": str(Path.cwd())}
         return CACHE / "stamps" / stamp.name(sorted(told.items()))
 
 

@@ -25,5 +25,5 @@ class Tasks(Program):
         """
         try:
             super().parse_tasks()
-        except (ParseError, ValueError) as error:  # ValueError: `--jobs x`
+        except (ParseError, ValueError) as error:  # ValueError: `--runs x`
             raise Exit(f"{error}; ./invoke --list names the tasks", code=UsageError.exit_code) from error

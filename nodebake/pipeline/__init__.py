@@ -11,11 +11,12 @@ from nodebake.components import COMPONENTS
 from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private, replace
 from nodebake.pipeline import bakery, result
+from nodebake.pipeline.notes import notes
 from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import read
 from nodebake.profile.remains import sound
 from nodebake.sources import Sources
-from nodebake.vault import open_vault
+from nodebake.vault import check_first, open_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,12 +65,15 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     nodes = _chosen(plan, options.node)
     with _placed(plan):
         users = bakery.user_overlays(plan)
+    check_first(options.vault, pki=plan.profile.pki, clock=options.epoch)
     # Before the vault is opened, so that a wrong input does not mint an authority first.
     fetched = _fetch(plan, options, progress)
     with _placed(plan), _vault(plan, options, ask) as vault:
-        secrets = _secrets(plan, vault)
-        _tell(plan, vault, options, progress)
-        epoch, out = _epoch(options, vault), private(options.out)
+        secrets = _secrets(plan, vault, options.epoch)
+        for note in notes(vault, plan.profile.pki, used=secrets.leaves, directory=options.vault):
+            progress.note(note)
+        epoch = vault.epoch if options.epoch is None else options.epoch
+        out = private(options.out)
         oven = bakery.Bakery(plan=plan, secrets=secrets, fetched=fetched, users=users, epoch=epoch, out=out)
         written = oven.nodes(nodes, jobs=options.jobs, progress=progress), oven.operator()
         manifest = result.manifest(plan, options, epoch, fetched, written)
@@ -109,25 +113,13 @@ def _placed(plan: Plan) -> Iterator[None]:
         raise ProfileError([plan.marks.problem(error.path, error.what, error.hint)]) from error
 
 
-def _secrets(plan: Plan, vault: Vault) -> bakery.Secrets:
+def _secrets(plan: Plan, vault: Vault, clock: int | None) -> bakery.Secrets:
     return bakery.Secrets(
-        leaves=vault.leaves(bakery.requests(plan)),
+        leaves=vault.leaves(bakery.requests(plan), clock=clock),
         host_keys=vault.host_keys([node.name for node in plan.nodes]),
         trust=vault.authority.trust,
         token=vault.token,
     )
-
-
-def _epoch(options: Options, vault: Vault) -> int:
-    """Return the build's time; a node's clock starts there, so no certificate may begin later."""
-    epoch = vault.epoch if options.epoch is None else options.epoch
-    newest = max(int(row.facts.not_before.timestamp()) for row in vault.ledger())
-    if epoch < newest:
-        raise UsageError(
-            f"SOURCE_DATE_EPOCH {epoch} is before the newest certificate begins, {newest}",
-            hint="nodes start with their clocks there and would refuse each other; set a later one, or none",
-        )
-    return epoch
 
 
 def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
@@ -148,18 +140,6 @@ def _leave_stamp(plan: Plan, options: Options, vault: Vault, secrets: bakery.Sec
         until = min(ends[key] for key in secrets.leaves)
         text = stamp.make(options.out, inputs(plan, options), until=until)
         replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
-
-
-def _tell(plan: Plan, vault: Vault, options: Options, progress: Progress) -> None:
-    pki = plan.profile.pki
-    if vault.minted:
-        progress.note(
-            f"minted a new certificate authority, valid for {pki.authority.lifetime}, in {options.vault}; "
-            f"its certificates are valid for {pki.leaf_lifetime}. Back that directory up: it is the cluster"
-        )
-    for row in vault.issued:
-        if row.reason != "new":
-            progress.note(f"issued {row.holder}'s {row.name} certificate again: {row.reason}")
 
 
 def _holders(manifest: Manifest) -> dict[tuple[str, str], str]:

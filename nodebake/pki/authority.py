@@ -118,6 +118,11 @@ class Authority:
         """The last second in which a leaf can be valid."""
         return min(certificate.not_valid_after_utc for certificate in self.path)
 
+    @property
+    def not_before(self) -> dt.datetime:
+        """The first second in which a leaf can be valid."""
+        return max(certificate.not_valid_before_utc for certificate in self.path)
+
     def key_pem(self, passphrase: bytes | None) -> bytes:
         """Return the authority's key as PKCS#8, encrypted when there is a pass phrase."""
         return dump_key(self.key, passphrase)

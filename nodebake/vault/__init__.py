@@ -15,7 +15,7 @@ dies, what it leaves opens, and the next build goes on with the same keys.
 """
 
 from nodebake.vault.ledger import LedgerRow
-from nodebake.vault.opening import open_vault
+from nodebake.vault.opening import check_first, open_vault
 from nodebake.vault.vault import Vault
 
-__all__ = ["LedgerRow", "Vault", "open_vault"]
+__all__ = ["LedgerRow", "Vault", "check_first", "open_vault"]

@@ -43,6 +43,19 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def check_clock(clock: int | None, begin: dt.datetime) -> None:
+    """Check that nodes whose clocks start at `clock` accept certificates that begin at `begin`.
+
+    Raises:
+        UsageError: they would not.
+    """
+    if clock is not None and clock < begin.timestamp():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH {clock} is before the newest certificate begins, {int(begin.timestamp())}",
+            hint="nodes start with their clocks there and would refuse each other; set a later one, or none",
+        )
+
+
 def identify(files: Files, cluster: str) -> Identity:
     """Return the vault's identity; a vault with nothing in it is given one.
 

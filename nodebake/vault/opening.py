@@ -12,7 +12,7 @@ from nodebake.pki import Authority, Subject, Terms, is_encrypted
 from nodebake.profile.types import seconds
 from nodebake.vault.brought import Brought
 from nodebake.vault.files import broken, locked
-from nodebake.vault.identity import identify, now
+from nodebake.vault.identity import check_clock, identify, now
 from nodebake.vault.passphrase import Asker
 from nodebake.vault.vault import LEDGER, Vault
 
@@ -76,6 +76,21 @@ def open_vault(
             minted=minted and brought is None,
             terms=_terms(pki, pki.leaf_lifetime),
         )
+
+
+def check_first(directory: Path, *, pki: schema.Pki, clock: int | None) -> None:
+    """Check, where there is no vault yet, that nodes could accept what one made now would issue.
+
+    Args:
+        directory: the vault.
+        pki: that section of the profile.
+        clock: where the nodes' clocks will start, seconds since 1970; None for the vault's epoch.
+
+    Raises:
+        UsageError: they would start too early.
+    """
+    if not os.path.lexists(directory / CERTIFICATE):
+        check_clock(clock, _terms(pki, pki.leaf_lifetime).validity(now())[0])
 
 
 def _prepare(pki: schema.Pki, cluster: str, brought: Brought | None, asker: Asker) -> _Prepared:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from nodebake.pki import HostKey, Leaf, LeafRequest, new_host_key, new_key
 from nodebake.vault import ledger
 from nodebake.vault.files import Files, broken, check_schema
-from nodebake.vault.identity import Identity, now
+from nodebake.vault.identity import Identity, check_clock, now
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -65,34 +63,31 @@ class Vault:
         """When anything in the vault was last issued, seconds since 1970."""
         return max([self._identity.created, *(row.issued for row in self._rows)])
 
-    def digest(self) -> str:
-        """Return the SHA-256 of everything in the vault that artefacts depend on, hexadecimal."""
-        depends = [
-            self.id,
-            self.epoch,
-            self.authority.trust.decode(),
-            sorted((*key, row.certificate) for key, row in self._current.items()),
-            self._keys_to_json(self._keys, self._hosts),
-        ]
-        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return a row for every certificate ever issued, oldest first."""
         return self._rows
 
-    def leaves(self, requests: Iterable[LeafRequest]) -> Mapping[tuple[str, str], Leaf]:
+    def leaves(
+        self, requests: Iterable[LeafRequest], *, clock: int | None = None
+    ) -> Mapping[tuple[str, str], Leaf]:
         """Return the leaves by holder and name; what is missing is issued in one batch.
 
         A certificate is used again while it says what is asked for, comes from the present authority and
         has not expired. A key is used for ever. `issued` tells what was new, and why.
 
+        Args:
+            requests: what is wanted.
+            clock: where the holders' clocks will start, seconds since 1970; None for `epoch`.
+
         Raises:
-            UsageError: the authority may not certify a name, or the vault cannot be written to.
+            UsageError: the authority may not certify a name, a certificate begins after `clock`, or the vault
+                cannot be written to.
             BuildError: the disk is full or failed.
         """
         wanted = {(request.holder, request.name): request for request in requests}
         keys = {key: self._keys.get(key) or new_key(self._terms.algorithm) for key in wanted}
         rows = [row for key, request in wanted.items() if (row := self._renewed(request, keys[key]))]
+        self._check_clock(clock, rows, wanted)
         self._save_keys(self._keys | keys, self._hosts)
         if rows:
             self._save_rows((*self._rows, *rows))
@@ -122,6 +117,13 @@ class Vault:
         rows = ledger.recorded(self._rows, artifacts)
         if rows != self._rows:
             self._save_rows(rows)
+
+    def _check_clock(
+        self, clock: int | None, new: list[LedgerRow], wanted: Iterable[tuple[str, str]]
+    ) -> None:
+        rows = self._current | {row.key: row for row in new}
+        begins = [self.authority.not_before, *(rows[key].facts.not_before for key in wanted)]
+        check_clock(clock, max(begins))
 
     def _renewed(self, request: LeafRequest, key: bytes) -> LedgerRow | None:
         present = now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from nodebake.command import run
 from nodebake.components import COMPONENTS
 from nodebake.components.mount import unit_name
 from tests.components import DEBIAN, EPOCH, KEY, baked, decide, materials, plan_of, text
-from tests.need import need
+from tests.need import missing, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,3 +274,25 @@ def test_package_that_is_not_on_the_medium_is_a_warning(tmp_path: Path) -> None:
     """The installer drops such a name without a word at the first boot, so we say it."""
     plan = plan_of(tmp_path, system={"packages": ["htop", "doas"]})
     assert any(warning.startswith("htop: not on Alpine's") for warning in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("zone", "todo"), [("Europe/Berlim", "did you mean Europe/Berlin?"), ("localtime", "write one such as")]
+)
+def test_a_time_zone_that_is_none_is_refused(tmp_path: Path, zone: str, todo: str) -> None:
+    """A slip in the name would leave the nodes in UTC without a word."""
+    if not zoneinfo.available_timezones():
+        missing("there are no time zones on this machine (apt-get install tzdata)")
+    told = "\n".join(str(problem) for problem in decide(tmp_path, system={"timezone": zone})[1])
+    assert f"system.timezone: there is no time zone {zone}; {todo}" in told
+
+
+def test_a_machine_without_time_zones_says_so(tmp_path: Path) -> None:
+    """Where there is no tz database to look in, every zone is taken, with a warning."""
+    zoneinfo.reset_tzpath(to=())
+    try:
+        plan = plan_of(tmp_path, system={"timezone": "Europe/Berlin"})
+    finally:
+        zoneinfo.reset_tzpath()
+    expected = "this machine has no time zones (tzdata) to look Europe/Berlin up in"
+    assert expected in plan.warnings

@@ -110,6 +110,19 @@ def test_a_new_authority_is_told_once(place: Path) -> None:
         assert all("10y" in note and "5y" in note for note in minted)
 
 
+def test_what_a_changed_profile_does_not_change_is_told(built: Path) -> None:
+    """Certificates keep their end and keys their kind; the note says how many, and what is new then."""
+    with (built / "edge.yaml").open("a") as file:
+        file.write("pki: {leaf_lifetime: 1y, algorithm: rsa-2048}\n")
+    told = Told()
+    pipeline.build(
+        pipeline.resolve(str(built / "edge.yaml")), options=options(built), progress=told, ask=None
+    )
+    lifetime, algorithm = told.notes
+    assert lifetime.startswith("pki.leaf_lifetime is 1y, but 11 certificates issued before keep their end, ")
+    assert algorithm.startswith("pki.algorithm is rsa-2048, but 11 keys made before stay ecdsa-p256: ")
+
+
 def test_one_node_keeps_the_others_rows(built: Path) -> None:
     """--node writes that node only; the manifest still has all of them."""
     whole = Manifest.from_json((built / "out/manifest.json").read_text())
@@ -141,6 +154,19 @@ def test_an_epoch_before_the_certificates_is_refused(place: Path) -> None:
     """Nodes' clocks start at the epoch, where no certificate may be in the future."""
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH 1000 is before the newest certificate"):
         build(place, epoch=1000)
+    assert not (place / "vault").exists()
+    assert not (place / "cache").exists()
+
+
+def test_an_epoch_before_new_certificates_issues_none(built: Path) -> None:
+    """A later build that would issue certificates too new for its own epoch leaves the vault as it was."""
+    epoch = Manifest.from_json((built / "out/manifest.json").read_text()).epoch - 8 * 86400
+    path = built / "edge.yaml"
+    path.write_text(path.read_text().replace("domain: edge.", "domain: other."))
+    before = {name: content for name, content in contents(built / "vault").items() if name != "lock"}
+    with pytest.raises(UsageError, match=f"SOURCE_DATE_EPOCH {epoch} is before the newest certificate"):
+        build(built, epoch=epoch)
+    assert before == {name: content for name, content in contents(built / "vault").items() if name != "lock"}
 
 
 def test_a_given_epoch_is_every_times_source(place: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def problems(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
     yield from _overlays(loaded)
     yield from _packages(loaded, plan)
     yield from _data(loaded, plan)
+    yield from _zone(loaded)
 
 
 def warnings(plan: Plan) -> Iterator[str]:
@@ -52,6 +55,9 @@ def warnings(plan: Plan) -> Iterator[str]:
     access, data = plan.profile.access, plan.profile.machine.data
     if not access.ssh_authorized_keys and not any(user.ssh_authorized_keys for user in access.users):
         yield "access has no SSH keys: nobody can log in over the network"
+    zone = plan.profile.system.timezone
+    if zone != "UTC" and not _zones():
+        yield f"this machine has no time zones (tzdata) to look {zone} up in"
     if plan.init != "openrc":
         return
     missing = [name for name in plan.profile.system.packages if name not in _ON_MEDIUM]
@@ -115,3 +121,17 @@ def _data(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
             f"{data.device} is a name that Alpine's mount and findfs (busybox) do not know",
             "write LABEL=, UUID= or a path under /dev",
         )
+
+
+def _zone(loaded: Loaded) -> Iterator[Problem]:
+    zone = loaded.profile.system.timezone
+    known = {zone} if zone == "UTC" else _zones()
+    if known and zone not in known:
+        close = get_close_matches(zone, sorted(known), n=1)
+        todo = f"did you mean {close[0]}?" if close else "write one such as Europe/Berlin"
+        yield loaded.problem("system.timezone", f"there is no time zone {zone}", todo)
+
+
+def _zones() -> frozenset[str]:
+    """Return the names in this machine's tz database, which may be empty; the nodes have their own."""
+    return frozenset(zoneinfo.available_timezones()) - {"localtime"}  # a link of Debian's to /etc/localtime

@@ -1,0 +1,57 @@
+"""What a build has to say about the certificates that it used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodebake.profile.types import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from nodebake.profile.schema import Pki
+    from nodebake.vault import LedgerRow, Vault
+
+
+def notes(vault: Vault, pki: Pki, *, used: Iterable[tuple[str, str]], directory: Path) -> Iterator[str]:
+    """Yield what the user must know.
+
+    Args:
+        vault: after the certificates were issued.
+        pki: that section of the profile.
+        used: holders and names of the certificates in use.
+        directory: where the vault is.
+    """
+    if vault.minted:
+        yield (
+            f"minted a new certificate authority, valid for {pki.authority.lifetime}, in {directory}; "
+            f"its certificates are valid for {pki.leaf_lifetime}. Back that directory up: it is the cluster"
+        )
+    for row in vault.issued:
+        if row.reason != "new":
+            yield f"issued {row.holder}'s {row.name} certificate again: {row.reason}"
+    last = {row.key: row for row in vault.ledger()}
+    yield from _kept(vault, pki, [last[key] for key in used])
+
+
+def _kept(vault: Vault, pki: Pki, rows: list[LedgerRow]) -> Iterator[str]:
+    """Yield where what was issued before is not what the profile says now."""
+    latest = int(vault.authority.not_after.timestamp())
+    lifetime = seconds(pki.leaf_lifetime)
+    ends = [
+        row.facts.not_after
+        for row in rows
+        if row.facts.not_after.timestamp() != min(row.issued + lifetime, latest)
+    ]
+    if ends:
+        yield (
+            f"pki.leaf_lifetime is {pki.leaf_lifetime}, but {len(ends)} certificates issued before keep "
+            f"their end, the first on {min(ends):%Y-%m-%d}; the new lifetime is for those issued from now on"
+        )
+    kinds = [row.facts.algorithm for row in rows if row.facts.algorithm != pki.algorithm]
+    if kinds:
+        yield (
+            f"pki.algorithm is {pki.algorithm}, but {len(kinds)} keys made before stay "
+            f"{', '.join(sorted(set(kinds)))}: a vault never replaces a key; the new kind is for new nodes"
+        )
