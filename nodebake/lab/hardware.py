@@ -42,16 +42,16 @@ class Hardware:
     Attributes:
         kind: QEMU's machine type.
         memory: bytes.
-        kernel: file; so are `initrd` and `dtb`, which may be None.
-        append: the kernel's command line.
+        append: the kernel's command line, or on a Pi what the lab adds to the card's own.
+        kernel: file; so are `initrd` and `dtb`. None on a Pi: its firmware finds them on the card.
         drives: in the order the guest sees them.
         clock: the real-time clock at power-on, as QEMU's `-rtc base=` takes it.
     """
 
     kind: Kind
     memory: int
-    kernel: Path
     append: str
+    kernel: Path | None = None
     initrd: Path | None = None
     dtb: Path | None = None
     drives: tuple[Drive, ...] = ()
@@ -78,24 +78,35 @@ def argv(hardware: Hardware, *, accelerator: Accelerator, tap: str, number: int,
     return [
         *(emulator(hardware.arch), "-machine", _MACHINES[hardware.kind], *processor),
         *("-m", f"{hardware.memory // _MIB}M", "-nodefaults", "-no-user-config", "-display", "none"),
-        *("-serial", "stdio", "-no-reboot", "-qmp", f"unix:{control},server=on,wait=off"),
-        *("-kernel", str(hardware.kernel), "-append", hardware.append),
-        *(("-initrd", str(hardware.initrd)) if hardware.initrd else ()),
-        *(("-dtb", str(hardware.dtb)) if hardware.dtb else ()),
+        *(*_UARTS[hardware.kind], "-no-reboot", "-qmp", f"unix:{control},server=on,wait=off"),
+        *("-append", hardware.append),
+        *_given("-kernel", hardware.kernel),
+        *_given("-initrd", hardware.initrd),
+        *_given("-dtb", hardware.dtb),
         *(word for place, drive in enumerate(hardware.drives) for word in _drive(drive, place, card=pi)),
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
-        *("-device", f"{_NETWORK[hardware.kind]},netdev=net,id=nic,mac={mac(number)}"),
+        *("-device", f"{_NETWORK[hardware.kind]},netdev=net,id=nic,mac={mac(number, kind=hardware.kind)}"),
         *(() if pi else ("-device", "virtio-rng-pci", "-rtc", f"base={hardware.clock}")),
     ]
 
 
 # An empty romfile: nobody boots from the network, and loading iPXE takes time.
 _NETWORK = {"q35": "virtio-net-pci,romfile=", "virt": "virtio-net-pci,romfile=", "raspi3b": "usb-net"}
+# A Pi's console is the second UART, the one on its pin header; the first one serves Bluetooth.
+_CONSOLE = ("-serial", "stdio")
+_UARTS = {"q35": _CONSOLE, "virt": _CONSOLE, "raspi3b": ("-serial", "null", *_CONSOLE)}
+# QEMU's own range; and the Raspberry Pi Foundation's. It says more than the maker: Linux calls a USB network
+# card eth0 only if its address is a maker's, and usb0 if it is locally administered, as QEMU's own are.
+_MAKERS = {"q35": "52:54:00", "virt": "52:54:00", "raspi3b": "b8:27:eb"}
 
 
-def mac(number: int) -> str:
-    """Return the MAC address of the machine `number`: of QEMU's own range, the same in every run."""
-    return f"52:54:00:6e:{number >> 8:02x}:{number & 255:02x}"
+def mac(number: int, *, kind: Kind) -> str:
+    """Return the MAC address of the machine `number`, the same in every run."""
+    return f"{_MAKERS[kind]}:6e:{number >> 8:02x}:{number & 255:02x}"
+
+
+def _given(option: str, path: Path | None) -> tuple[str, ...]:
+    return (option, str(path)) if path else ()
 
 
 def copy_on_write(base: Path, to: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nodebake.errors import BuildError
 from nodebake.lab.console import Console
 from nodebake.lab.hardware import Hardware, argv
+from nodebake.lab.pi import switched_on
 
 if TYPE_CHECKING:
     import subprocess
@@ -70,23 +71,23 @@ class Machine:
         """The latest stage reached; `off` before the first start."""
         return self.events[-1][0] if self.events else "off"
 
-    @property
-    def argv(self) -> list[str]:
-        """The emulator's command line."""
-        return argv(
-            self.hardware,
+    def power_on(self) -> None:
+        """Start it cold.
+
+        Raises:
+            BuildError: its firmware refuses the card.
+        """
+        self._control.unlink(missing_ok=True)
+        self.events.append(("power", self._clock()))
+        self.console.note("power on")
+        words = argv(
+            self._firmware(),
             accelerator=self._accelerator,
             tap=self._tap,
             number=self._number,
             control=self._control,
         )
-
-    def power_on(self) -> None:
-        """Start it cold."""
-        self._control.unlink(missing_ok=True)
-        self.events.append(("power", self._clock()))
-        self.console.note("power on")
-        self._process = self._network.start(self.argv)
+        self._process = self._network.start(words)
         assert self._process.stdout is not None  # noqa: S101 - command.start always makes the pipe
         self._reader = self.console.attach(self._process.stdout)
 
@@ -127,6 +128,19 @@ class Machine:
         start = max((i for i, (known, _) in enumerate(self.events) if known == "power"), default=0)
         if stage not in {known for known, _ in self.events[start:]}:
             self.events.append((stage, moment))
+
+    def _firmware(self) -> Hardware:
+        """Return the machine with what its firmware finds to start, if QEMU is not told that already."""
+        if self.hardware.kernel:
+            return self.hardware
+        try:
+            ready, log = switched_on(self.hardware)
+        except BuildError as error:
+            self.console.note(f"firmware: {error}")
+            raise BuildError(f"{self.name}: {error}") from error
+        for line in log:
+            self.console.note(f"firmware: {line}")
+        return ready
 
     def _ask(self, command: str, **arguments: Any) -> None:  # noqa: ANN401 - JSON
         """Give QEMU a command (docs/interop/qmp-spec.rst).

@@ -9,7 +9,7 @@ STAGES = ("power", "firmware", "kernel", "userspace", "network", "etcd", "health
 
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-_])|[\x00-\x08\x0b-\x1f\x7f]")
 _MARKS = {
-    "firmware": re.compile(r"^nodebake-lab: firmware|^SeaBIOS"),
+    "firmware": re.compile(r"^-- lab: firmware: |^SeaBIOS"),
     "kernel": re.compile(r"Linux version \d|Booting Linux on physical CPU"),
     "userspace": re.compile(
         r"Welcome to |systemd\[1\]: systemd \d|OpenRC [\d.]+\S* is starting up|lab: init runs"

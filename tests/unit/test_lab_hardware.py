@@ -48,7 +48,7 @@ def test_a_pc_has_virtio_disks_in_order() -> None:
         ),
         *("-m", "1024M", "-nodefaults", "-no-user-config", "-display", "none"),
         *("-serial", "stdio", "-no-reboot", "-qmp", "unix:/run/c,server=on,wait=off"),
-        *("-kernel", "/k", "-append", "console=ttyS0", "-initrd", "/i"),
+        *("-append", "console=ttyS0", "-kernel", "/k", "-initrd", "/i"),
         *("-drive", "if=none,id=disk0,format=qcow2,file=/w/a,,b.qcow2,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=disk0"),
         *("-drive", "if=none,id=disk1,format=raw,file=/w/s.iso,readonly=on"),
@@ -60,7 +60,7 @@ def test_a_pc_has_virtio_disks_in_order() -> None:
 
 
 def test_a_pi_has_a_card_a_device_tree_and_a_network_card_on_usb() -> None:
-    """It has no real-time clock to set, and its processor cannot be chosen."""
+    """It has no clock to set, no choice of processors, and its console is the second UART."""
     need("qemu-system-aarch64", package="qemu-system-arm")
     machine = Hardware(
         kind="raspi3b",
@@ -73,15 +73,21 @@ def test_a_pi_has_a_card_a_device_tree_and_a_network_card_on_usb() -> None:
     assert [
         *("-machine", "raspi3b", "-accel", "tcg,thread=multi"),
         *("-m", "1024M", "-nodefaults", "-no-user-config", "-display", "none"),
-        *("-serial", "stdio", "-no-reboot", "-qmp", "unix:/run/c,server=on,wait=off"),
-        *("-kernel", "/k", "-append", "x", "-dtb", "/d"),
+        *("-serial", "null", "-serial", "stdio", "-no-reboot", "-qmp", "unix:/run/c,server=on,wait=off"),
+        *("-append", "x", "-kernel", "/k", "-dtb", "/d"),
         *("-drive", "if=sd,id=disk0,format=raw,file=/card.img,cache=unsafe"),
         *("-netdev", "tap,id=net,ifname=tap1,script=no,downscript=no"),
-        *("-device", "usb-net,netdev=net,id=nic,mac=52:54:00:6e:01:02"),
+        *("-device", "usb-net,netdev=net,id=nic,mac=b8:27:eb:6e:01:02"),
     ] == line(machine)[1:]
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, "52:54:00:6e:00:01"), (300, "52:54:00:6e:01:2c")])
 def test_every_machine_has_its_own_mac_address(number: int, expected: str) -> None:
     """It is the same in every run."""
-    assert expected == hardware.mac(number)
+    assert expected == hardware.mac(number, kind="q35")
+
+
+def test_a_pi_s_mac_address_is_a_maker_s() -> None:
+    """Linux calls a USB network card with a locally administered address usb0, and this one eth0."""
+    first = int(hardware.mac(1, kind="raspi3b").split(":")[0], 16)
+    assert 0 == first & 0b11
