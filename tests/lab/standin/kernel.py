@@ -1,0 +1,84 @@
+"""Debian's kernel modules as Alpine has them: indexed by depmod, in the initramfs and in the modloop."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodebake.command import find, run
+from nodebake.lab.initramfs import closure
+from nodebake.tree import Tree, file
+
+if TYPE_CHECKING:
+    from tests.lab.standin.parts import Parts
+
+_FILESYSTEMS = ("squashfs", "loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8", "ext4")
+_CHECKSUMS = ("crc32c_generic", "crc32c_cryptoapi", "libcrc32c", "crc16")
+_VIRTIO = ("virtio_blk", "virtio_pci", "virtio_mmio", "virtio_scsi", "sd_mod")
+_SDCARD = ("mmc_block", "bcm2835", "sdhci_iproc", "bcm2835_dma", "bcm2835_mbox", "raspberrypi_firmware")
+_USB = ("dwc2", "phy_generic", "usb_storage", "sd_mod", "usbnet", "cdc_ether", "smsc95xx", "lan78xx")
+IN_INITRAMFS = {
+    "virt": (*_FILESYSTEMS, *_CHECKSUMS, *_VIRTIO),
+    "rpi": (*_FILESYSTEMS, *_CHECKSUMS, *_SDCARD, *_USB),
+}
+"""By flavour, what mkinitfs's features stand for (base, squashfs, virtio; base, squashfs, mmc, usb)."""
+
+
+def indexed(parts: Parts) -> Tree:
+    """Return all modules, uncompressed, and depmod's indexes: the tree below `lib/modules`.
+
+    Raises:
+        InputError: depmod is missing.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        base = Path(scratch) / "lib/modules"
+        for path, entry in parts.below("usr/lib/modules/").items():
+            to = base / path.removesuffix(".xz")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            packed = path.endswith(".ko.xz")
+            to.write_bytes(lzma.decompress(entry.content) if packed else entry.content)
+        run([find("depmod", package="kmod"), "-b", scratch, parts.release])
+        return Tree(
+            {
+                str(path.relative_to(base)): file(path.read_bytes())
+                for path in sorted(base.rglob("*"))
+                if path.is_file()
+            }
+        )
+
+
+def for_initramfs(tree: Tree, release: str, flavour: str) -> Tree:
+    """Return the flavour's modules and what they need, with the indexes."""
+    dependencies = tree[f"{release}/modules.dep"].content.decode()
+    wanted = {f"{release}/{path}" for path in closure(dependencies, IN_INITRAMFS[flavour])}
+    index = re.compile(rf"{re.escape(release)}/modules\..*")
+    kept = {path for path in tree if path in wanted or index.fullmatch(path)}
+    return Tree({f"lib/modules/{path}": tree[path] for path in kept})
+
+
+def modloop(tree: Tree) -> bytes:
+    """Return a squashfs with all modules: `modules/<release>/...`.
+
+    Raises:
+        InputError: mksquashfs is missing.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "root"
+        for path, entry in tree.items():
+            if stat.S_ISDIR(entry.mode):
+                continue
+            to = root / "modules" / path
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(entry.content)
+        image = Path(scratch) / "modloop"
+        run(
+            [
+                *(find("mksquashfs", package="squashfs-tools"), root, image, "-quiet", "-no-progress"),
+                *("-comp", "xz", "-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-exports"),
+            ]
+        )
+        return image.read_bytes()
