@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,39 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
             progress.note("nothing has changed since the last build")
         else:
             done = _build(flags, progress, in_container=in_container)
+    console.say(console.built(*done))
+
+
+@task(
+    help={
+        "profile": PROFILE,
+        "node": "write only this node's image",
+        "base": "the operating system's release, a file (default: the pinned one)",
+        "out": "directory to write (default: build/<profile>)",
+        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        "mirror": "directory or URL that has the inputs, asked first",
+        "jobs": "nodes worked on at once (default: one per processor)",
+    }
+)
+def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    node: str = "",
+    base: str = "",
+    out: str = "",
+    vault: str = "",
+    mirror: str = "",
+    jobs: int = 0,
+) -> None:
+    """Write a whole image for every node's card or disk, and all that `build` writes."""
+    told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
+    flags = replace(told, images=True, base=base)
+    with console.session() as progress:
+        done = flags.unchanged()
+        if done:
+            progress.note("nothing has changed since the last build")
+        else:
+            done = _build(flags, progress)
     console.say(console.built(*done))
 
 
@@ -123,7 +157,7 @@ def bench(_: Context, runs: int = 3, full: bool = False) -> None:  # noqa: FBT00
     main(runs=runs, full=full)
 
 
-def _build(flags: console.Flags, progress: Progress, *, in_container: bool) -> tuple[Path, Manifest]:
+def _build(flags: console.Flags, progress: Progress, *, in_container: bool = False) -> tuple[Path, Manifest]:
     from nodebake import container, pipeline
 
     plan = pipeline.resolve(flags.named())
@@ -133,4 +167,5 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool) -> t
         raise SystemExit(container.run(job, progress=progress, say=console.raw))
     for warning in plan.warnings:
         progress.note(f"warning: {warning}")
-    return options.out, pipeline.build(plan, options=options, progress=progress, ask=console.ask())
+    make = pipeline.image if flags.images else pipeline.build
+    return options.out, make(plan, options=options, progress=progress, ask=console.ask())

@@ -28,6 +28,8 @@ TOOLS = {
     "gpgv": "gpgv",
     "ip": "iproute2",
     "isoinfo": "genisoimage",
+    "fsck.fat": "dosfstools",
+    "mcopy": "mtools",
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",

@@ -23,7 +23,7 @@ CACHE = CHECKOUT / "cache"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """The flags of `build`, as they were typed; empty for what was not."""
+    """The flags of `build` and `image`, as they were typed; empty for what was not."""
 
     profile: str = ""
     node: str = ""
@@ -31,6 +31,8 @@ class Flags:
     vault: str = ""
     mirror: str = ""
     jobs: str = ""
+    images: bool = False
+    base: str = ""
 
     def named(self) -> str:
         """Return the profile.
@@ -62,6 +64,7 @@ class Flags:
             node=self.node,
             epoch=epoch(),
             jobs=self._workers(),
+            base=Path(self.base).absolute() if self.base else None,
             stamp=self._stamp(),
             environ=os.environ,
         )

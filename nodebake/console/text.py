@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NEXT = {
     "apkovl": "copy {node}/{node}.apkovl.tar.gz and what is in {node}/boot/ to the card's FAT partition, "
     "beside the Alpine release; then power on",
+    "image": "write {node}/{node}.img to a card, as root: "
+    "dd if={node}/{node}.img of=/dev/sdX bs=4M conv=fsync; then power on",
     "seed": "attach {node}/{node}-seed.iso to the VM as a drive, or copy {node}/ to its "
     "/var/lib/cloud/seed/nocloud/; then boot",
     "rootfs": "unpack it over the root file system: tar --zstd -C ROOT -xpf {node}/{node}.rootfs.tar.zst",
@@ -55,7 +57,10 @@ def built(out: Path, manifest: Manifest) -> str:
     where = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     size = sum(item.size for item in manifest.artifacts) / (1 << 20)
     node, artifacts = next(iter(manifest.nodes.items()))
-    steps = [f"  {_NEXT[item.kind].format(node=node)}" for item in artifacts if item.kind in _NEXT]
+    kinds = [item.kind for item in artifacts]
+    # An image has the overlay in it.
+    told = ["image"] if "image" in kinds else kinds
+    steps = [f"  {_NEXT[kind].format(node=node)}" for kind in told if kind in _NEXT]
     return "\n".join(
         [
             f"{len(manifest.nodes)} nodes, {len(manifest.artifacts)} files, {size:.1f} MiB in {where}/",

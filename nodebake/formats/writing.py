@@ -34,7 +34,7 @@ def private(directory: Path) -> Path:
         for left in directory.glob(f"{PART}*"):
             left.unlink(missing_ok=True)
     except OSError as error:
-        raise _failed(directory, error) from error
+        raise failed(directory, error) from error
     return directory
 
 
@@ -90,34 +90,34 @@ def replace(path: Path, chunks: Iterable[bytes], *, epoch: int) -> None:
         BuildError: it could not be written.
     """
     try:
-        with _part(path) as part:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with part(path) as new:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
                 for chunk in chunks:
                     _write(descriptor, chunk)
                 os.utime(descriptor, (epoch, epoch))
-            part.replace(path)
+            new.replace(path)
     except OSError as error:
-        raise _failed(path, error) from error
+        raise failed(path, error) from error
 
 
 @contextmanager
-def _part(path: Path) -> Iterator[Path]:
+def part(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write under; what has it afterwards goes."""
     # The process id keeps builds apart; one build writes one file at a time into a directory. The name
     # must not match *.apkovl.tar.gz*, should a killed build leave it behind.
-    part = path.with_name(f"{PART}{os.getpid()}")
+    new = path.with_name(f"{PART}{os.getpid()}")
     try:
-        yield part
+        yield new
     finally:
-        part.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def _linked(first: Path, path: Path) -> bool:
     """Make `path` another name of `first` and say whether that worked."""
-    with suppress(OSError), _part(path) as part:
-        part.hardlink_to(first)
-        part.replace(path)  # does nothing if both are one file already
+    with suppress(OSError), part(path) as new:
+        new.hardlink_to(first)
+        new.replace(path)  # does nothing if both are one file already
         return True
     return False
 
@@ -131,7 +131,8 @@ def _write(descriptor: int, chunk: bytes) -> None:
         left = left[os.write(descriptor, left[:_PIECE]) :]
 
 
-def _failed(path: Path, error: OSError) -> BuildError:
+def failed(path: Path, error: OSError) -> BuildError:
+    """Return the error for a file that could not be written."""
     return BuildError(
         f"cannot write {path}: {error.strerror}", hint="files written before are whole; build again to go on"
     )

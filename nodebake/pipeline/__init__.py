@@ -10,7 +10,7 @@ from nodebake import stamp
 from nodebake.components import COMPONENTS
 from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private, replace
-from nodebake.pipeline import bakery, result
+from nodebake.pipeline import bakery, imaging, result
 from nodebake.pipeline.notes import notes
 from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import read
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nodebake.sources import Fetched
     from nodebake.vault import Vault
 
-__all__ = ["Options", "build", "resolve"]
+__all__ = ["Options", "build", "image", "resolve"]
 
 
 def resolve(name: str) -> Plan:
@@ -62,6 +62,30 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         InputError: an input could not be had or did not verify.
         BuildError: an artefact could not be made or written.
     """
+    manifest, until = _bake(plan, options, progress, ask)
+    _leave_stamp(plan, options, until)
+    return manifest
+
+
+def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[str], str] | None) -> Manifest:
+    """Bake and write the artefacts of `plan`, and a whole image for each node.
+
+    Args and errors are those of `build`; where the operating system's release cannot be had, the other
+    artefacts are written all the same.
+    """
+    imaging.check(plan)
+    manifest, until = _bake(plan, options, progress, ask)
+    shared, used = imaging.base(plan, manifest, options, progress)
+    manifest = result.more(manifest, used, imaging.images(plan, manifest, shared, options, progress))
+    result.finish(options.out, manifest)
+    _leave_stamp(plan, options, until)
+    return manifest
+
+
+def _bake(
+    plan: Plan, options: Options, progress: Progress, ask: Callable[[str], str] | None
+) -> tuple[Manifest, int]:
+    """Return what was written, and when the first certificate in it expires."""
     nodes = _chosen(plan, options.node)
     with _placed(plan):
         users = bakery.user_overlays(plan)
@@ -79,8 +103,9 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         manifest = result.manifest(plan, options, epoch, fetched, written)
         vault.record(_holders(manifest))
         result.finish(out, manifest)
-        _leave_stamp(plan, options, vault, secrets)
-    return manifest
+        # The last row of each is the one in use: those before it may have expired long ago.
+        ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
+    return manifest, min(ends[key] for key in secrets.leaves)
 
 
 def _chosen(plan: Plan, name: str) -> tuple[NodePlan, ...]:
@@ -133,11 +158,8 @@ def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fet
     return fetched
 
 
-def _leave_stamp(plan: Plan, options: Options, vault: Vault, secrets: bakery.Secrets) -> None:
+def _leave_stamp(plan: Plan, options: Options, until: int) -> None:
     if options.stamp:
-        # The last row of each is the one in use: those before it may have expired long ago.
-        ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
-        until = min(ends[key] for key in secrets.leaves)
         text = stamp.make(options.out, inputs(plan, options), until=until)
         replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
 

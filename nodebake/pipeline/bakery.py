@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from nodebake.formats import apkovl, nocloud, operator, rootfs
 from nodebake.formats.packing import Shared
 from nodebake.formats.writing import private
 from nodebake.overlay import user_overlay
+from nodebake.pipeline.abreast import abreast
 from nodebake.pki import LeafRequest
 from nodebake.tree import merge
 
@@ -77,21 +77,8 @@ class Bakery:
         Raises:
             BuildError: a node could not be baked or written.
         """
-        nodes, shared = tuple(nodes), Shared(epoch=self.epoch)
-        task = f"baking {self.plan.name}"
-        progress.start(task, len(nodes))
-        written = {}
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(self._node, node, shared) for node in nodes]
-            try:
-                for node, future in zip(nodes, futures, strict=True):
-                    written[node.name] = future.result()
-                    progress.advance(task)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        progress.finish(task)
-        return written
+        shared, task = Shared(epoch=self.epoch), f"baking {self.plan.name}"
+        return abreast(nodes, lambda node: self._node(node, shared), task=task, jobs=jobs, progress=progress)
 
     def operator(self) -> tuple[Artifact, ...]:
         """Write the operator's files.

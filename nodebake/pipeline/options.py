@@ -25,6 +25,7 @@ class Options:
         node: the only node to build for; empty for all.
         epoch: SOURCE_DATE_EPOCH, seconds since 1970; by default the time of the vault's newest secret.
         jobs: how many nodes are worked on at once.
+        base: the operating system's release for images; by default the pinned one.
         stamp: file to leave the build's stamp in; none without it.
         environ: where the profile may say a pass phrase is.
     """
@@ -37,6 +38,7 @@ class Options:
     node: str = ""
     epoch: int | None = None
     jobs: int = 2
+    base: Path | None = None
     stamp: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -54,4 +56,5 @@ def inputs(plan: Plan, options: Options) -> tuple[Path, ...]:
         *(one.path for one in plan.profile.overlays),
     )
     own = (plan.directory / name for name in named if name)
-    return (options.vault, *plan.files, *own)
+    base = (options.base,) if options.base else ()
+    return (options.vault, *plan.files, *own, *base)

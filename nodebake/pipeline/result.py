@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
 from nodebake.formats.writing import replace
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from nodebake.manifest import UsedInput
     from nodebake.pipeline.options import Options
     from nodebake.plan import Plan
     from nodebake.sources import Fetched
@@ -52,6 +54,12 @@ def manifest(
         nodes={name: nodes[name] for name in order},
         operator=operator,
     )
+
+
+def more(before: Manifest, used: UsedInput, written: Mapping[str, tuple[Artifact, ...]]) -> Manifest:
+    """Return the index of a build with further artefacts by node, and what they were made of."""
+    nodes = {name: (*items, *written.get(name, ())) for name, items in before.nodes.items()}
+    return changed(before, inputs=(*before.inputs, used), nodes=nodes)
 
 
 def finish(out: Path, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
+from nodebake.manifest import UsedInput
 from nodebake.sources.cache import Cache, Resolved
 from nodebake.sources.lock import Lock, read
 from nodebake.sources.model import Fetched, Linking, Want
@@ -33,6 +34,23 @@ class Sources:
     def __init__(self, *, lock: Path, cache: Path, mirror: str | None = None, progress: Progress) -> None:
         self._path, self._root, self._mirror, self._progress = lock, cache, mirror, progress
 
+    def file(self, want: Want) -> tuple[Path, UsedInput]:
+        """Return a whole pinned file, verified, and where it comes from: cache, mirror or upstream.
+
+        Raises:
+            InputError: it is not pinned, does not verify, or cannot be had.
+        """
+        lock = read(self._path)
+        pin, cache = lock.pin(want), Cache(self._root)
+        try:
+            path = _obtainer(lock, cache, self._progress).whole(want, pin, self._mirror)
+        except OSError as error:
+            raise self._unusable(error) from error
+        used = UsedInput(
+            name=want.name, version=want.version, arch=want.arch, source=pin.url, sha256=pin.sha256
+        )
+        return path, used
+
     def fetch(self, want: Want) -> Fetched:
         """Return the programs of `want`, from the first source that has them.
 
@@ -46,9 +64,12 @@ class Sources:
         try:
             return _Fetch(want, pin, lock, Cache(self._root), self._progress).run(self._mirror)
         except OSError as error:
-            raise InputError(
-                f"the cache {self._root} cannot be used: {error}", hint="see to its space and permissions"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> InputError:
+        return InputError(
+            f"the cache {self._root} cannot be used: {error}", hint="see to its space and permissions"
+        )
 
 
 class _Fetch:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import os
 import posixpath
+import shutil
 import tarfile
 import zlib
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import zstandard
@@ -15,11 +18,13 @@ import zstandard
 from nodebake.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # A release of etcd unpacks to 60 MB; ten times that is no release but a bomb.
 UNPACKED_LIMIT = 600 << 20
 ENTRIES_LIMIT = 5000
+_PIECE = 1 << 20
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 
@@ -46,20 +51,41 @@ def members(
     Raises:
         InputError: it is damaged, unpacks to too much, or has a path or link that climbs out.
     """
-    found: dict[str, bytes] = {}
-    try:
-        stream = _Bounded(_open(packed, name), name, limit)
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
-            for count, info in enumerate(tar):
-                if count > ENTRIES_LIMIT:
-                    raise InputError(f"{name}: has more than {ENTRIES_LIMIT} entries")
-                path = _inside(info, name, rooted=rooted)
-                content = tar.extractfile(info) if info.isreg() and wanted(path) else None
-                if content is not None:
-                    found[path] = content.read()
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, OSError) as error:
-        raise InputError(f"{name}: cannot be unpacked: {error}") from error
-    return found
+    with _readable(name):
+        entries = _entries(packed, name, rooted=rooted, limit=limit)
+        return {path: content.read() for path, _, content in entries if content and wanted(path)}
+
+
+def unpack(packed: IO[bytes], to: Path, *, name: str, limit: int = UNPACKED_LIMIT) -> None:
+    """Unpack a compressed tar archive of plain files and directories into the empty directory `to`.
+
+    Times are kept, owners and modes are not.
+
+    Args:
+        packed: the archive; `name` says how it is compressed, as for `members`.
+        to: where it goes.
+        name: what to call it in messages.
+        limit: bytes that it may unpack to.
+
+    Raises:
+        InputError: as for `members`; or it has a link or a device, or one name in two spellings.
+        OSError: as writing does.
+    """
+    seen: dict[str, str] = {}
+    with _readable(name):
+        for path, info, content in _entries(packed, name, rooted=False, limit=limit):
+            if not (info.isreg() or info.isdir()):
+                raise InputError(f"{name}: has what is neither file nor directory: {path}")
+            if seen.setdefault(path.lower(), path) != path:
+                raise InputError(
+                    f"{name}: has {seen[path.lower()]} and {path}, one name where case is nothing"
+                )
+            folder = to / path if content is None else (to / path).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            if content is not None:
+                with (to / path).open("wb") as file:
+                    shutil.copyfileobj(content, file, _PIECE)
+                os.utime(to / path, (info.mtime, info.mtime))
 
 
 def debian_data(content: bytes, *, name: str) -> tuple[str, bytes]:
@@ -79,6 +105,29 @@ def debian_data(content: bytes, *, name: str) -> tuple[str, bytes]:
             return member, content[at + AR_HEADER : end]
         at = end + end % 2
     raise InputError(f"{name}: is not a Debian package, or is cut off")
+
+
+def _entries(
+    packed: IO[bytes], name: str, *, rooted: bool, limit: int
+) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes] | None]]:
+    """Yield each entry's path, and its content while it is the current one."""
+    stream = _Bounded(_open(packed, name), name, limit)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for count, info in enumerate(tar):
+            if count > ENTRIES_LIMIT:
+                raise InputError(f"{name}: has more than {ENTRIES_LIMIT} entries")
+            yield _inside(info, name, rooted=rooted), info, tar.extractfile(info) if info.isreg() else None
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what readers say of a damaged archive into an `InputError`; the system's own errors pass."""
+    try:
+        yield
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(f"{name}: cannot be unpacked: {error}") from error
 
 
 def _open(packed: IO[bytes], name: str) -> IO[bytes]:

@@ -182,7 +182,8 @@ def _pins(name: str, table: _Table) -> dict[tuple[str, str, str], Pin]:
         for arch in release.texts("sha256"):
             if arch not in arches:
                 raise release.table("sha256").bad(arch, "is not among the arches")
-            filled = {"{version}": version, "{arch}": arches[arch]}
+            series = ".".join(version.split(".")[:2])
+            filled = {"{version}": version, "{series}": series, "{arch}": arches[arch]}
             members = {file: _fill(member, {**filled, "{file}": file}) for file in files}
             sha256 = release.table("sha256").sha256(arch)
             pins[name, version, arch] = Pin(url=_fill(url, filled), sha256=sha256, members=members)

@@ -64,6 +64,23 @@ class Obtainer:
         """
         return self._download(pin.url, pin)
 
+    def whole(self, want: Want, pin: Pin, mirror: str | None) -> Path:
+        """Return the pinned file as it is in the cache, verified; bring it there first if it is not.
+
+        Raises:
+            InputError: it cannot be had, or is not what is pinned.
+        """
+        path = self.cache.archive(pin.name)
+        whys: list[str] = []
+        if mirror and not path.exists():
+            whys.append(self.from_mirror(mirror, pin))
+        if not path.exists():
+            whys.append(self.from_upstream(pin))
+        if not path.exists():
+            raise InputError(f"{want} could not be had: {'; '.join(whys)}")
+        check(path, pin.sha256, todo=f"remove {path} and try again")
+        return path
+
     def pinned(self, want: Want, pin: Pin) -> Resolved:
         """Open the pinned archive, which is in the cache, and inspect what is in it.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nodebake.pipeline import Options
 
 ARCH = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+MACHINES = {"x86_64": 62, "aarch64": 183}  # elf.h
 RELEASE = "etcd-v3.5.16-linux-host"
 LOCK = """\
 schema = 1
@@ -58,9 +59,10 @@ def profile(directory: Path, system: str = "debian", outputs: str = "[nocloud, r
     return str(path)
 
 
-def mirrored(directory: Path) -> dict[str, Path | str]:
+def mirrored(directory: Path, arch: str = ARCH) -> dict[str, Path | str]:
     """Write lock and mirror into `directory`; return the options that name them."""
-    program = Path(need("busybox", package="busybox-static")).read_bytes()
+    program = bytearray(Path(need("busybox", package="busybox-static")).read_bytes())
+    program[18] = MACHINES[arch]  # what its header says is all that is looked at
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name in ("etcd", "etcdctl"):
@@ -70,19 +72,19 @@ def mirrored(directory: Path) -> dict[str, Path | str]:
     content = gzip.compress(packed.getvalue(), compresslevel=1, mtime=0)
     (directory / f"{RELEASE}.tar.gz").write_bytes(content)
     lock = directory / "sources.lock"
-    lock.write_text(LOCK.format(arch=ARCH, sha256=hashlib.sha256(content).hexdigest()))
+    lock.write_text(LOCK.format(arch=arch, sha256=hashlib.sha256(content).hexdigest()))
     return {"lock": lock, "mirror": str(directory), "cache": directory / "cache"}
 
 
 def options(directory: Path, **changes: object) -> Options:
-    """Return the options of a build of which everything lies in `directory`."""
+    """Return the options of a build of which everything lies in `directory`; `arch` says what for."""
     from nodebake.pipeline import Options  # noqa: PLC0415 - the stamp's tests must not load it
 
     told = {
         "out": directory / "out",
         "vault": directory / "vault",
         "jobs": 2,
-        **mirrored(directory),
+        **mirrored(directory, str(changes.pop("arch", ARCH))),
         **changes,
     }
     return Options(**told)  # type: ignore[arg-type]
