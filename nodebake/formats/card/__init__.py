@@ -19,12 +19,12 @@ from nodebake.formats.card.layout import (
     MIB,
     START,
     Partition,
-    identity,
     record,
 )
 from nodebake.formats.card.ranges import Range, copy
 from nodebake.formats.writing import failed, part
 from nodebake.manifest import Artifact
+from nodebake.plan import identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
