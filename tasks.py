@@ -73,7 +73,7 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     out: str = "",
     vault: str = "",
     mirror: str = "",
-    jobs: int = 0,
+    jobs: str = "",
 ) -> None:
     """Write a whole image for every node's card or disk, and all that `build` writes."""
     told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
