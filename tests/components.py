@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nodebake.components import COMPONENTS
+from nodebake.components import COMPONENTS, chosen
 from nodebake.components.contract import Fetched, Materials
 from nodebake.pki import Authority, Leaf, Terms, new_host_key
 from nodebake.plan import resolve
@@ -72,18 +72,22 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
     """Return real certificates and, unless `programs` says otherwise, programs that are only names."""
     leaves: dict[str, Leaf] = {
         request.name: authority().issue(request, _TERMS, now=_NOW)
-        for component in COMPONENTS
+        for component in chosen(plan)
         for request in component.leaves(plan, node)
     }
-    fetched = Fetched(
-        files=programs or {"etcd": b"etcd", "etcdctl": b"etcdctl"},
-        runtime={} if programs else {"lib/ld-linux.so": b"loader"},
-        used=(),
-        fallback="",
-        linking="static",
-    )
+    fetched = {
+        want.name: Fetched(
+            files={name: (programs or {}).get(name, name.encode()) for name in want.files},
+            runtime={} if programs else {"lib/ld-linux.so": b"loader"},
+            used=(),
+            fallback="",
+            linking="static",
+        )
+        for component in chosen(plan)
+        for want in component.wants(plan)
+    }
     return Materials(
-        fetched={"etcd": fetched},
+        fetched=fetched,
         leaves=leaves,
         trust=authority().trust,
         token="edge-0123456789abcdef",  # noqa: S106 - of a test
@@ -96,7 +100,7 @@ def baked(plan: Plan, name: str = "m1", *, programs: Mapping[str, bytes] | None 
     """Return all root files of one node."""
     node = plan.node(name)
     given = materials(plan, node, programs=programs)
-    return merge(*(component.bake(plan, node, given).root for component in COMPONENTS))
+    return merge(*(component.bake(plan, node, given).root for component in chosen(plan)))
 
 
 def text(tree: Tree, path: str) -> str:

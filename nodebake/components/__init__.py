@@ -8,5 +8,12 @@ from nodebake.components import base, board, etcd
 
 if TYPE_CHECKING:
     from nodebake.components.contract import Component
+    from nodebake.plan import Plan
 
-COMPONENTS: tuple[Component, ...] = (base, board, etcd)
+COMPONENTS: tuple[Component, ...] = (etcd.COMPONENT, base.COMPONENT, board.COMPONENT)
+"""In the order they decide: what a component needs of the system is known before the system is decided."""
+
+
+def chosen(plan: Plan) -> tuple[Component, ...]:
+    """Return the components that are baked into the nodes of `plan`."""
+    return tuple(component for component in COMPONENTS if plan.has(component.part))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodebake.components.contract import Baked, Materials, Want
+from nodebake.components.contract import Baked, Component, Materials
 from nodebake.overlay import render
 from nodebake.plan import Setting, with_part
 
 if TYPE_CHECKING:
     from nodebake.errors import Problem
-    from nodebake.pki import LeafRequest
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.load import Loaded
 
@@ -59,18 +58,6 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     return with_part(plan, part, tuple(settings)), []
 
 
-def wants(plan: Plan) -> tuple[Want, ...]:
-    """Return nothing: the operating system's release has the firmware."""
-    del plan
-    return ()
-
-
-def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
-    """Return nothing."""
-    del plan, node
-    return ()
-
-
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     """Return the files for a Raspberry Pi's FAT partition; a VM needs none."""
     del node, materials
@@ -78,3 +65,6 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     if not part.cmdline:
         return Baked()
     return Baked(boot=render("board", ["raspberrypi"], {"cmdline": part.cmdline, "config": part.config}))
+
+
+COMPONENT = Component(part=BoardPart, decide=decide, bake=bake)

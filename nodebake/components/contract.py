@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeVar
 
 from nodebake.sources.model import Fetched, Want
 from nodebake.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nodebake.errors import Problem
     from nodebake.pki import HostKey, Leaf, LeafRequest
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.load import Loaded
 
-__all__ = ["Baked", "Component", "Fetched", "Materials", "Want"]
+__all__ = ["DESK", "Baked", "Component", "Desk", "Fetched", "Materials", "Want"]
+
+T = TypeVar("T")
+
+DESK = "operator"
+"""Directory of the operator's files in a build, and who holds the operator's certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,21 @@ class Materials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the operator's files are made from besides the plan.
+
+    Attributes:
+        leaves: the operator's certificates and keys by name.
+        trust: the authority's certificate, PEM.
+        host_keys: SSH host keys by node.
+    """
+
+    leaves: Mapping[str, Leaf] = field(repr=False)
+    trust: bytes
+    host_keys: Mapping[str, HostKey] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Baked:
     """One node's files: on its root, and on its boot partition."""
 
@@ -48,17 +68,32 @@ class Baked:
     boot: Tree = field(default_factory=lambda: Tree({}))
 
 
-class Component(Protocol):
-    """One thing that is baked in. A module with these four functions is one."""
+def _nothing(*_: object) -> tuple[T, ...]:
+    return ()
 
-    def decide(self, loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
-        """Return `plan` with this component's part and settings, and everything wrong with the profile."""
 
-    def wants(self, plan: Plan) -> tuple[Want, ...]:
-        """Return the programs it needs."""
+def _no_files(*_: object) -> Mapping[str, bytes]:
+    return {}
 
-    def leaves(self, plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
-        """Return the certificates it needs on `node`."""
 
-    def bake(self, plan: Plan, node: NodePlan, materials: Materials) -> Baked:
-        """Return the files it puts on `node`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One thing that is baked in.
+
+    Attributes:
+        part: the class of what it decides; a plan without one goes without this component.
+        decide: returns the plan with its part and settings, and everything wrong with the profile.
+        bake: returns the files it puts on a node.
+        wants: returns the programs it needs.
+        leaves: returns the certificates it needs on a node.
+        desk_leaves: returns the operator's certificates it needs.
+        desk: returns the operator's files by name; its certificates are noted as being in the first.
+    """
+
+    part: type
+    decide: Callable[[Loaded, Plan], tuple[Plan, list[Problem]]]
+    bake: Callable[[Plan, NodePlan, Materials], Baked]
+    wants: Callable[[Plan], tuple[Want, ...]] = _nothing
+    leaves: Callable[[Plan, NodePlan], tuple[LeafRequest, ...]] = _nothing
+    desk_leaves: Callable[[Plan], tuple[LeafRequest, ...]] = _nothing
+    desk: Callable[[Plan, Desk], Mapping[str, bytes]] = _no_files

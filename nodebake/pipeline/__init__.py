@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nodebake import plan as core
 from nodebake import stamp
-from nodebake.components import COMPONENTS
+from nodebake.components import COMPONENTS, chosen
 from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private, replace
 from nodebake.pipeline import bakery, imaging, result
@@ -101,7 +101,7 @@ def _bake(
         oven = bakery.Bakery(plan=plan, secrets=secrets, fetched=fetched, users=users, epoch=epoch, out=out)
         written = oven.nodes(nodes, jobs=options.jobs, progress=progress), oven.operator()
         manifest = result.manifest(plan, options, epoch, fetched, written)
-        vault.record(_holders(manifest))
+        vault.record(oven.holders(manifest))
         result.finish(out, manifest)
         # The last row of each is the one in use: those before it may have expired long ago.
         ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
@@ -149,7 +149,7 @@ def _secrets(plan: Plan, vault: Vault, clock: int | None) -> bakery.Secrets:
 
 def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
     sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
-    wants = dict.fromkeys(want for component in COMPONENTS for want in component.wants(plan))
+    wants = dict.fromkeys(want for component in chosen(plan) for want in component.wants(plan))
     fetched = {want.name: sources.fetch(want) for want in wants}
     for want in wants:
         if fetched[want.name].fallback:
@@ -164,9 +164,3 @@ def _leave_stamp(plan: Plan, options: Options, until: int) -> None:
         replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
 
 
-def _holders(manifest: Manifest) -> dict[tuple[str, str], str]:
-    """Return the artefact each certificate went into, by holder and name."""
-    first = {name: items[0].path for name, items in manifest.nodes.items()}
-    names = {(holder, name): path for holder, path in first.items() for name in ("server", "peer", "client")}
-    operator = next(item.path for item in manifest.operator if item.path.endswith("/admin.crt"))
-    return names | {(bakery.OPERATOR.holder, bakery.OPERATOR.name): operator}

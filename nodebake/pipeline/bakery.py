@@ -5,31 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodebake.components import COMPONENTS
-from nodebake.components.contract import Baked, Materials
+from nodebake.components import chosen
+from nodebake.components.contract import DESK, Baked, Desk, Materials
 from nodebake.errors import about
 from nodebake.formats import apkovl, nocloud, operator, rootfs
 from nodebake.formats.packing import Shared
 from nodebake.formats.writing import private
 from nodebake.overlay import user_overlay
 from nodebake.pipeline.abreast import abreast
-from nodebake.pki import LeafRequest
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from nodebake.manifest import Artifact
-    from nodebake.pki import HostKey, Leaf
+    from nodebake.manifest import Artifact, Manifest
+    from nodebake.pki import HostKey, Leaf, LeafRequest
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
     from nodebake.sources import Fetched
     from nodebake.tree import Tree
 
 FORMATS = {"apkovl": apkovl.write, "nocloud": nocloud.write, "rootfs": rootfs.write}
-# etcd's RBAC takes the common name for the user; root is its superuser.
-OPERATOR = LeafRequest(holder="operator", name="client", common_name="root", usages=("client",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +83,32 @@ class Bakery:
         Raises:
             BuildError: one could not be written.
         """
+        desk = self._desk()
+        files = {
+            name: content
+            for component in chosen(self.plan)
+            for name, content in component.desk(self.plan, desk).items()
+        }
+        return operator.write(files, out=self.out, epoch=self.epoch)
+
+    def holders(self, manifest: Manifest) -> dict[tuple[str, str], str]:
+        """Return the artefact each certificate went into, by holder and name."""
+        desk = self._desk()
+        first = {name: items[0].path for name, items in manifest.nodes.items()}
+        holders = {key: first[key[0]] for key in self.secrets.leaves if key[0] in first}
+        for component in chosen(self.plan):
+            for want in component.desk_leaves(self.plan):
+                name = next(iter(component.desk(self.plan, desk)))
+                holders[want.holder, want.name] = f"{DESK}/{name}"
+        return holders
+
+    def _desk(self) -> Desk:
         secrets = self.secrets
-        leaf = secrets.leaves[OPERATOR.holder, OPERATOR.name]
-        return operator.write(
-            self.plan, leaf, secrets.trust, secrets.host_keys, out=self.out, epoch=self.epoch
-        )
+        return Desk(leaves=self._leaves(DESK), trust=secrets.trust, host_keys=secrets.host_keys)
 
     def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
         materials = self._materials(node)
-        parts = [component.bake(self.plan, node, materials) for component in COMPONENTS]
+        parts = [component.bake(self.plan, node, materials) for component in chosen(self.plan)]
         baked = Baked(
             root=merge(*(part.root for part in parts), self.users), boot=merge(*(part.boot for part in parts))
         )
@@ -106,15 +120,17 @@ class Bakery:
         )
 
     def _materials(self, node: NodePlan) -> Materials:
-        leaves = {name: leaf for (holder, name), leaf in self.secrets.leaves.items() if holder == node.name}
         return Materials(
             fetched=self.fetched,
-            leaves=leaves,
+            leaves=self._leaves(node.name),
             trust=self.secrets.trust,
             token=self.secrets.token,
             host_key=self.secrets.host_keys[node.name],
             epoch=self.epoch,
         )
+
+    def _leaves(self, holder: str) -> dict[str, Leaf]:
+        return {name: leaf for (of, name), leaf in self.secrets.leaves.items() if of == holder}
 
 
 def user_overlays(plan: Plan) -> Tree:
@@ -132,7 +148,8 @@ def user_overlays(plan: Plan) -> Tree:
 
 def requests(plan: Plan) -> list[LeafRequest]:
     """Return every certificate the cluster needs: the components' for every node, and the operator's."""
+    components = chosen(plan)
     return [
-        *(want for node in plan.nodes for component in COMPONENTS for want in component.leaves(plan, node)),
-        OPERATOR,
+        *(want for node in plan.nodes for component in components for want in component.leaves(plan, node)),
+        *(want for component in components for want in component.desk_leaves(plan)),
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from nodebake.plan.boards import Arch, Board
@@ -65,6 +65,58 @@ class NodePlan:
         return f"[{self.ip}]" if ":" in self.ip else self.ip
 
 
+Protocol = Literal["tcp", "udp"]
+Callers = Literal["anyone", "members", "nodes", "clients"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A port that others may call.
+
+    Attributes:
+        port: its number.
+        protocol: of the transport.
+        callers: `nodes` are those of the cluster, `clients` also who the profile's firewall names.
+        role: the nodes that have it; all if it is None.
+        name: what listens there.
+    """
+
+    port: int
+    protocol: Protocol = "tcp"
+    callers: Callers
+    role: Literal["member", "client"] | None = None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a component asks of the operating system, which others bake.
+
+    Attributes:
+        packages: Alpine's, by name.
+        modules: kernel modules.
+        sysctl: kernel settings; the profile's own win.
+        openings: ports it listens on.
+    """
+
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    sysctl: Mapping[str, int | str] = field(default_factory=dict)
+    openings: tuple[Opening, ...] = ()
+
+    def plus(self, other: Needs) -> Needs:
+        """Return both, each thing once."""
+        return Needs(
+            packages=tuple(dict.fromkeys((*self.packages, *other.packages))),
+            modules=tuple(dict.fromkeys((*self.modules, *other.modules))),
+            sysctl={**self.sysctl, **other.sysctl},
+            openings=tuple(dict.fromkeys((*self.openings, *other.openings))),
+        )
+
+
+NOTHING = Needs()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything decided about a cluster before the first byte is written; holds no secrets.
@@ -80,6 +132,7 @@ class Plan:
         nodes: in the order of the profile.
         settings: one per path.
         parts: what the components decided, one frozen dataclass each; see `part`.
+        needs: what they ask of the operating system.
         warnings: what works but is probably not meant.
         directory: where the profile's relative file names start; not in the JSON, as `files` and `marks`.
         files: what the profile was read from: its own file, and those it extends.
@@ -96,6 +149,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     settings: tuple[Setting, ...]
     parts: tuple[object, ...] = ()
+    needs: Needs = NOTHING
     warnings: tuple[str, ...] = ()
     directory: Path
     files: tuple[Path, ...]
@@ -135,6 +189,10 @@ class Plan:
                 return part
         raise KeyError(kind.__name__)
 
+    def has(self, kind: type) -> bool:
+        """Tell whether a component decided a part of this class."""
+        return any(isinstance(part, kind) for part in self.parts)
+
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it: the same on every machine."""
         return {
@@ -163,7 +221,13 @@ class Plan:
         }
 
 
-def with_part(plan: Plan, part: object, settings: Iterable[Setting], warnings: Iterable[str] = ()) -> Plan:
+def with_part(
+    plan: Plan,
+    part: object,
+    settings: Iterable[Setting] = (),
+    warnings: Iterable[str] = (),
+    needs: Needs = NOTHING,
+) -> Plan:
     """Return `plan` with what a component decided.
 
     Args:
@@ -171,6 +235,7 @@ def with_part(plan: Plan, part: object, settings: Iterable[Setting], warnings: I
         part: a frozen dataclass of the component's own; `Plan.part` finds it by its class.
         settings: take the place of those with the same path; new ones stand with the rest of their section.
         warnings: come after those that are there.
+        needs: come to those that are there.
     """
     rows = {setting.path: setting for setting in (*plan.settings, *settings)}
     sections = {path: order for order, path in reversed(list(enumerate(map(_section, rows))))}
@@ -180,6 +245,7 @@ def with_part(plan: Plan, part: object, settings: Iterable[Setting], warnings: I
         parts=(*plan.parts, part),
         settings=tuple(ordered),
         warnings=(*plan.warnings, *warnings),
+        needs=plan.needs.plus(needs),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodebake.command import run
-from nodebake.components import COMPONENTS
+from nodebake.components import board
 from nodebake.components.mount import unit_name
 from tests.components import DEBIAN, EPOCH, KEY, baked, decide, materials, plan_of, text
 from tests.need import missing, need
@@ -234,7 +234,7 @@ def test_pi_gets_one_line_and_its_configuration(tmp_path: Path) -> None:
     """The kernel's command line is one line, with the memory controller on."""
     plan = plan_of(tmp_path)
     node = plan.node("m1")
-    boot = COMPONENTS[1].bake(plan, node, materials(plan, node)).boot
+    boot = board.bake(plan, node, materials(plan, node)).boot
     expected = "modules=loop,squashfs,sd-mod,usb-storage quiet console=tty1 cgroup_enable=memory\n"
     assert expected == text(boot, "cmdline.txt")
     assert "gpu_mem=32" in text(boot, "usercfg.txt").splitlines()
@@ -244,7 +244,7 @@ def test_vm_has_no_boot_files(tmp_path: Path) -> None:
     """A virtual machine boots from its own image."""
     plan = plan_of(tmp_path, **DEBIAN)
     node = plan.node("m1")
-    assert len(COMPONENTS[1].bake(plan, node, materials(plan, node)).boot) == 0
+    assert len(board.bake(plan, node, materials(plan, node)).boot) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from nodebake.components.base import checks
 from nodebake.components.base.files import files
 from nodebake.components.base.part import FIRST_UID, Account, BasePart
-from nodebake.components.contract import Baked, Materials, Want
-from nodebake.plan import Setting, with_part
+from nodebake.components.contract import Baked, Component, Desk, Materials
+from nodebake.plan import Needs, Opening, Setting, with_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nodebake.errors import Problem
-    from nodebake.pki import LeafRequest
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.load import Loaded
 
-__all__ = ["Account", "BasePart", "bake", "decide", "leaves", "wants"]
+__all__ = ["COMPONENT", "Account", "BasePart", "bake", "decide", "desk"]
 
 # With an overlay Alpine's initramfs enables nothing but a clock, so this is the whole list. It is written
 # out rather than asked for with etc/.default_boot_services, which brings `firstboot` and other things that
@@ -38,6 +37,7 @@ _RUNLEVELS = {
     "default": (),
     "shutdown": ("killprocs", "mount-ro", "savecache"),
 }
+_SSH_PORT = 22
 _ALPINE_MODULES = ("af_packet", "ipv6")
 _FILESYSTEM_TOOLS = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs", "f2fs": "f2fs-tools"}
 
@@ -49,33 +49,35 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
         hosts=tuple(_hosts(plan)),
         services=_services(plan),
         packages=_packages(plan),
-        modules=(_ALPINE_MODULES if plan.init == "openrc" else ()) + profile.system.modules,
-        sysctl=dict(profile.system.sysctl),
+        modules=_modules(plan),
+        sysctl={**plan.needs.sysctl, **profile.system.sysctl},
         accounts=tuple(
             Account(name=user.name, uid=FIRST_UID + index, groups=user.groups)
             for index, user in enumerate(profile.access.users)
         ),
         variants=tuple(_variants(plan)),
     )
-    planned = with_part(plan, part, tuple(_settings(part)), tuple(checks.warnings(plan)))
+    ssh = Opening(port=_SSH_PORT, callers="anyone", name="ssh")
+    warnings = tuple(checks.warnings(plan, part))
+    planned = with_part(plan, part, tuple(_settings(part)), warnings, Needs(openings=(ssh,)))
     return planned, list(checks.problems(loaded, plan))
-
-
-def wants(plan: Plan) -> tuple[Want, ...]:
-    """Return nothing: the operating system has its own programs."""
-    del plan
-    return ()
-
-
-def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
-    """Return nothing."""
-    del plan, node
-    return ()
 
 
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     """Return the node's files of the operating system."""
     return Baked(root=files(plan, node, plan.part(BasePart), materials))
+
+
+def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
+    """Return known hosts: a line per node with all its names and addresses, as sshd(8) defines it."""
+    lines = []
+    for node in plan.nodes:
+        names = dict.fromkeys((node.name, *node.dns, *node.ips))  # in order, each once
+        lines.append(b"%s %s\n" % (",".join(names).encode(), given.host_keys[node.name].public.strip()))
+    return {"known_hosts": b"".join(lines)}
+
+
+COMPONENT = Component(part=BasePart, decide=decide, bake=bake, desk=desk)
 
 
 def _hosts(plan: Plan) -> Iterator[str]:
@@ -115,9 +117,13 @@ def _packages(plan: Plan) -> tuple[str, ...]:
         ("tzdata", profile.system.timezone != "UTC"),
         (_FILESYSTEM_TOOLS[data.filesystem] if data else "", data),
     ]
-    return tuple(
-        dict.fromkeys(("alpine-base", *(name for name, use in wanted if use), *profile.system.packages))
-    )
+    ours = (name for name, use in wanted if use)
+    return tuple(dict.fromkeys(("alpine-base", *ours, *plan.needs.packages, *profile.system.packages)))
+
+
+def _modules(plan: Plan) -> tuple[str, ...]:
+    ours = _ALPINE_MODULES if plan.init == "openrc" else ()
+    return tuple(dict.fromkeys((*ours, *plan.needs.modules, *plan.profile.system.modules)))
 
 
 def _ssh(plan: Plan) -> bool:
@@ -134,9 +140,9 @@ def _variants(plan: Plan) -> Iterator[str]:
         yield "resolver"
     if own_network and plan.init == "systemd":
         yield "networkd"
-    if plan.init == "openrc" or profile.system.modules:
+    if _modules(plan):
         yield "modules"
-    if profile.system.sysctl:
+    if profile.system.sysctl or plan.needs.sysctl:
         yield "sysctl"
     if profile.network.ntp:
         yield f"ntp-{plan.init}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nodebake.components.base.part import BasePart
     from nodebake.errors import Problem
     from nodebake.plan import Plan
     from nodebake.profile.load import Loaded
@@ -50,7 +51,7 @@ def problems(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
     yield from _zone(loaded)
 
 
-def warnings(plan: Plan) -> Iterator[str]:
+def warnings(plan: Plan, part: BasePart) -> Iterator[str]:
     """Yield what works, but not as well as the user may think."""
     access, data = plan.profile.access, plan.profile.machine.data
     if not access.ssh_authorized_keys and not any(user.ssh_authorized_keys for user in access.users):
@@ -60,7 +61,7 @@ def warnings(plan: Plan) -> Iterator[str]:
         yield f"this machine has no time zones (tzdata) to look {zone} up in"
     if plan.init != "openrc":
         return
-    missing = [name for name in plan.profile.system.packages if name not in _ON_MEDIUM]
+    missing = [name for name in part.packages if name not in _ON_MEDIUM]
     if missing:
         yield (
             f"{', '.join(missing)}: not on Alpine's release medium, and the first boot has no network "

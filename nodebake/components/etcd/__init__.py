@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodebake.components.contract import Baked, Materials, Want
+from nodebake.components.contract import DESK, Baked, Component, Desk, Materials, Want
 from nodebake.components.etcd import checks
 from nodebake.components.etcd.config import conf_yml
 from nodebake.components.etcd.part import CONFIG_FILE, EtcdPart, Pair
@@ -12,18 +12,22 @@ from nodebake.components.etcd.resolve import resolve
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
 from nodebake.pki import LeafRequest
-from nodebake.plan import with_part
+from nodebake.plan import Needs, Opening, with_part
 from nodebake.tree import Entry, Tree, file, link, merge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nodebake.errors import Problem
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.load import Loaded
 
-__all__ = ["CONFIG_FILE", "EtcdPart", "Pair", "bake", "decide", "leaves", "wants"]
+__all__ = ["COMPONENT", "CONFIG_FILE", "EtcdPart", "Pair", "bake", "decide", "leaves", "wants"]
 
 _LOCAL_DNS = ("localhost",)
 _LOCAL_IPS = ("127.0.0.1", "::1")
+# etcd's RBAC takes the common name for the user; root is its superuser.
+_OPERATOR = LeafRequest(holder=DESK, name="client", common_name="root", usages=("client",))
 
 
 def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
@@ -32,7 +36,13 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     if unknown:
         return plan, unknown
     part, settings = resolve(loaded, plan)
-    planned = with_part(plan, part, settings, tuple(checks.warnings(plan, part)))
+    needs = Needs(
+        openings=(
+            Opening(port=part.client_port, callers="clients", role="member", name="etcd for clients"),
+            Opening(port=part.peer_port, callers="members", role="member", name="etcd among members"),
+        )
+    )
+    planned = with_part(plan, part, settings, tuple(checks.warnings(plan, part)), needs)
     return planned, list(checks.problems(loaded, plan, part))
 
 
@@ -70,6 +80,35 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     if node.role == "member":
         pieces += [_service(plan, part), _configuration(part, node, materials)]
     return Baked(root=merge(*pieces))
+
+
+def desk_leaves(plan: Plan) -> tuple[LeafRequest, ...]:
+    """Return the operator's leaf."""
+    del plan
+    return (_OPERATOR,)
+
+
+def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
+    """Return the operator's leaf, the authority's certificate, and etcdctl's environment."""
+    leaf, part = given.leaves[_OPERATOR.name], plan.part(EtcdPart)
+    values = {"endpoints": ",".join(part.endpoints), "home": f"build/{plan.name}/{DESK}"}
+    return {
+        "admin.crt": leaf.certificate,
+        "admin.key": leaf.key,
+        "ca.crt": given.trust,
+        "etcdctl.env": render("etcd", ["desk"], values)["etcdctl.env"].content,
+    }
+
+
+COMPONENT = Component(
+    part=EtcdPart,
+    decide=decide,
+    bake=bake,
+    wants=wants,
+    leaves=leaves,
+    desk_leaves=desk_leaves,
+    desk=desk,
+)
 
 
 def _leaf_names(plan: Plan, node: NodePlan) -> tuple[str, ...]:
