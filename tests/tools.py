@@ -33,6 +33,7 @@ TOOLS = {
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
+    "nft": "nftables",
     "openrc-run": "openrc",
     "openssl": "openssl",
     "patchelf": "patchelf",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodebake.components import base, board, etcd
+from nodebake.components import base, board, etcd, firewall
 
 if TYPE_CHECKING:
     from nodebake.components.contract import Component
     from nodebake.plan import Plan
 
-COMPONENTS: tuple[Component, ...] = (etcd.COMPONENT, base.COMPONENT, board.COMPONENT)
+COMPONENTS: tuple[Component, ...] = (
+    etcd.COMPONENT,
+    firewall.COMPONENT,
+    base.COMPONENT,
+    board.COMPONENT,
+)
 """In the order they decide: what a component needs of the system is known before the system is decided."""
 
 

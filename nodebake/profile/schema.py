@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from nodebake.profile.firewall import Firewall
+from nodebake.profile.section import Section, Switched
 from nodebake.profile.types import (
     AbsolutePath,
     Address,
@@ -46,6 +48,7 @@ __all__ = [
     "Cluster",
     "DataPartition",
     "Etcd",
+    "Firewall",
     "Interface",
     "Machine",
     "Network",
@@ -64,12 +67,6 @@ __all__ = [
 
 SMALLEST_MEMORY = 128 << 20
 """Bytes; less does not start Alpine with etcd."""
-
-
-class Section(BaseModel):
-    """A part of a profile: unknown keys are refused, values cannot be changed later."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Cluster(Section):
@@ -340,6 +337,8 @@ class Profile(Section):
     """Every machine of the cluster."""
     etcd: Etcd = Etcd()
     """etcd's version, storage and tuning."""
+    firewall: Switched[Firewall] = None
+    """A packet filter (nftables) on every node; without this section there is none."""
     pki: Pki = Pki()
     """Keys and certificates."""
     access: Access = Access()

@@ -125,8 +125,8 @@ def _stamp(moment: datetime) -> float:
 
 
 def _service(root: Path, found: Facts) -> Facts:
-    if (root / UNIT).exists():
-        unit = read_unit((root / UNIT).read_text())
+    if (root / UNIT.format("etcd")).exists():
+        unit = read_unit((root / UNIT.format("etcd")).read_text())
         pairs = [(key, values) for section in unit.values() for key, values in section.items()]
         return {
             f"unit {key}": set(" ".join(values).split()) if key in _LISTS else values[-1]

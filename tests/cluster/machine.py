@@ -40,6 +40,15 @@ class Machine:
         assert self.box.root
         return self.box.root
 
+    def also(self, name: str, program: str = "") -> OpenRc | Systemd:
+        """Return another service of the node, ready to start; `program` is what it runs."""
+        if isinstance(self.service, OpenRc):
+            other: OpenRc | Systemd = OpenRc(self.box, name, program)
+        else:
+            other = Systemd(self.box, name)
+        other.prepare()
+        return other
+
     def told(self) -> str:
         """Return the last complaints and the last lines of etcd's log, for a failure."""
         lines = [line[:WIDTH] for line in self.service.log().splitlines()]

@@ -22,6 +22,8 @@ DEBIAN_TOOLS = {
     "systemd-tmpfiles": "systemd",
     "ldconfig": "libc-bin",  # brings the C library and its loader, as every Debian has them
     "env": "coreutils",
+    "getent": "libc-bin",
+    "nft": "nftables",
 }
 OPENRC_STATES = (
     *("daemons", "exclusive", "failed", "inactive", "options", "scheduled"),

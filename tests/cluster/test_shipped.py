@@ -76,6 +76,18 @@ def test_shared_name_is_accepted(running: Cluster) -> None:
 
 
 @every
+def test_shared_name_resolves_on_every_node(running: Cluster) -> None:
+    """The system's own resolver knows the shared names as members' addresses, without any DNS server."""
+    plan = running.built.plan
+    members = {ip for node in plan.members for ip in node.ips}
+    for machine in running.machines.values():
+        for name in plan.shared_names:
+            told = machine.box.run("getent", "hosts", name).decode().split()
+            assert told[0] in members
+            assert name in told[1:]
+
+
+@every
 @pytest.mark.parametrize("stranger", ["no certificate", "another authority", "plaintext", "peer port"])
 def test_stranger_is_refused(running: Cluster, stranger: str, tmp_path: Path) -> None:
     """Who has no certificate of the cluster's authority gets no answer from any member."""

@@ -1,4 +1,4 @@
-"""etcd as systemd runs it: the artefact's own unit, read and followed line by line.
+"""A service as systemd runs it: the artefact's own unit, read and followed line by line.
 
 What cannot be followed without systemd (the sandbox, the limits on system calls) is left to machines that
 boot; users, environment, limits, the order of commands and the readiness protocol are followed here.
@@ -12,7 +12,6 @@ import shlex
 import signal
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,22 @@ from tests.cluster.patience import until
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from tests.cluster.namespace import Namespace
 
-UNIT = "etc/systemd/system/etcd.service"
-LOG = "var/log/etcd.log"
-NOTIFY = "run/notify"
+UNIT = "etc/systemd/system/{}.service"
+LOG = "var/log/{}.log"
+NOTIFY = "run/notify-{}"
 
 # What the sandbox is made of, and what has no meaning without a systemd; everything else in `[Service]` is
 # followed here, and a key that is in neither list fails the test that meets it.
 UNFOLLOWED = re.compile(
-    r"^(Capability|DeviceAllow|Lock|Memory|NoNew|Private|Protect|Restrict|SystemCall|ReadWrite|IOScheduling|Timeout)\w*$"
+    r"^(Capability|DeviceAllow|Lock|Memory|NoNew|Private|Protect|Restrict|SystemCall|ReadWrite|IOScheduling"
+    r"|Timeout|Standard|ExecReload|ExecStop|RemainAfter)\w*$"
 )
 FOLLOWED = {"Type", "User", "Group", "UMask", "ExecStartPre", "ExecStart", "Environment", "LimitNOFILE"}
-FOLLOWED |= {"OOMScoreAdjust", "Nice", "Restart", "RestartSec"}
+FOLLOWED |= {"OOMScoreAdjust", "Nice", "Restart", "RestartSec", "ExecStartPost"}
 
 Unit = dict[str, dict[str, list[str]]]
 
@@ -59,25 +60,39 @@ def read_unit(text: str) -> Unit:
 
 @dataclass(slots=True)
 class Systemd:
-    """The service `etcd` of a machine with systemd."""
+    """A service of a machine with systemd."""
 
     machine: Namespace
+    name: str = "etcd"
     unit: Unit = field(init=False)
     main: subprocess.Popen[bytes] | None = field(init=False, default=None)
     notify: socket.socket | None = field(init=False, default=None)
 
     def prepare(self) -> None:
-        """Read the unit, and listen where etcd says that it is ready."""
-        self.unit = read_unit((self.root / UNIT).read_text())
+        """Read the unit, and make its log."""
+        self.unit = read_unit((self.root / UNIT.format(self.name)).read_text())
         assert [key for key in self.service if key not in FOLLOWED and not UNFOLLOWED.match(key)] == []
-        (self.root / LOG).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / LOG).touch()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.touch()
 
     @property
     def root(self) -> Path:
         """The machine's root file system."""
         assert self.machine.root
         return self.machine.root
+
+    @property
+    def _log(self) -> Path:
+        return self.root / LOG.format(self.name)
+
+    @property
+    def _notify(self) -> Path:
+        return self.root / NOTIFY.format(self.name)
+
+    @property
+    def program(self) -> str:
+        """The file name of what ExecStart runs."""
+        return shlex.split(self.one("ExecStart", ""))[0].rpartition("/")[2]
 
     @property
     def service(self) -> dict[str, list[str]]:
@@ -91,7 +106,11 @@ class Systemd:
     def start(self) -> None:
         """Run ExecStartPre to its end, then ExecStart; BuildError if what comes before it refuses."""
         for line in self.service.get("ExecStartPre", []):
-            self._before(line)
+            self._command(line)
+        if self.one("Type", "simple") == "oneshot":
+            for line in self.service["ExecStart"]:
+                self._command(line)
+            return
         self._listen()
         command = shlex.split(self.one("ExecStart", ""))
         argv = self.machine.argv(*command)
@@ -99,7 +118,7 @@ class Systemd:
         user = self.one("User", "root")
         numbers = _numbers(self.root, user, self.one("Group", user))
         argv[at : at + 1] = [*self._limits(), "chroot", f"--userspec={numbers}", "--groups="]
-        with (self.root / LOG).open("ab") as log:
+        with self._log.open("ab") as log:
             self.main = self.machine.spawn(argv, log=log, env=self._environment())
         assert self.main.poll() is None
 
@@ -114,7 +133,7 @@ class Systemd:
             *("setpriv", "--no-new-privs"),
         ]
 
-    def _before(self, line: str) -> None:
+    def _command(self, line: str) -> None:
         flags = line[: len(line) - len(line.lstrip("+-@:!"))]
         command = shlex.split(line[len(flags) :])
         try:
@@ -123,7 +142,7 @@ class Systemd:
             if "-" not in flags:
                 raise
             said = b""
-        with (self.root / LOG).open("ab") as log:
+        with self._log.open("ab") as log:
             log.write(said)
 
     def _environment(self) -> dict[str, str]:
@@ -131,38 +150,40 @@ class Systemd:
             word.partition("=") for line in self.service.get("Environment", []) for word in shlex.split(line)
         )
         given = {name: value for name, _, value in pairs}
-        return {"PATH": PATH, "NOTIFY_SOCKET": f"/{NOTIFY}", **given}
+        return {"PATH": PATH, "NOTIFY_SOCKET": f"/{NOTIFY.format(self.name)}", **given}
 
     def _listen(self) -> None:
         if self.notify:
             self.notify.close()
-        (self.root / NOTIFY).unlink(missing_ok=True)
+        self._notify.unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        directory = os.open((self.root / NOTIFY).parent, os.O_PATH)
+        directory = os.open(self._notify.parent, os.O_PATH)
         try:
             # A socket's path has at most 107 bytes; this one is short wherever the root lies.
-            self.notify.bind(f"/proc/self/fd/{directory}/{Path(NOTIFY).name}")
+            self.notify.bind(f"/proc/self/fd/{directory}/{self._notify.name}")
         finally:
             os.close(directory)
-        (self.root / NOTIFY).chmod(0o777)
+        self._notify.chmod(0o777)
         self.notify.setblocking(False)  # noqa: FBT003 - the socket module's own signature
 
     def ready(self) -> bool:
-        """Tell whether etcd has said READY=1 since the last question."""
+        """Tell whether it has said READY=1 since the last question; then ExecStartPost has run."""
         assert self.notify
         try:
             while True:
                 if b"READY=1" in self.notify.recv(4096):
+                    for line in self.service.get("ExecStartPost", []):
+                        self._command(line)
                     return True
         except BlockingIOError:
             return False
 
     def stop(self) -> None:
-        """End etcd as `systemctl stop` would."""
+        """End it as `systemctl stop` would."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End etcd as a crash would."""
+        """End it as a crash would."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -173,26 +194,26 @@ class Systemd:
             self.main = None
 
     def crashed(self) -> bool:
-        """Tell whether etcd has ended by itself since it was started."""
+        """Tell whether it has ended by itself since it was started."""
         return self.main is not None and self.main.poll() is not None
 
     def alive(self) -> bool:
-        """Tell whether an etcd runs."""
+        """Tell whether it runs."""
         return bool(self.processes())
 
     def processes(self) -> list[int]:
-        """Return the numbers, as the host sees them, of this machine's etcd processes."""
-        return self.machine.processes("etcd")
+        """Return the numbers, as the host sees them, of the processes of the service."""
+        return self.machine.processes(self.program)
 
     def log(self) -> str:
-        """Return all that etcd and what runs before it wrote."""
-        return (self.root / LOG).read_text(errors="replace")
+        """Return all that it and what runs before it wrote."""
+        return self._log.read_text(errors="replace")
 
     def back(self) -> None:
         """Do what systemd does after a crash: start it again, if the unit says so."""
         assert self.one("Restart", "no") == "always"
         self.start()
-        until(f"etcd runs again on {self.machine.name}", self.alive)
+        until(f"{self.name} runs again on {self.machine.name}", self.alive)
 
     def close(self) -> None:
         """Let go of what is left, after the machine has ended."""

@@ -19,6 +19,7 @@ CHANGES: dict[str, Any] = {
     "machine": {"os": "debian", "board": "vm", "data": {}},
     "outputs": ["rootfs"],
     "access": {"users": [{"name": "ada", "ssh_authorized_keys": [KEY], "groups": ["sudo"]}]},
+    "firewall": {},
 }
 
 
@@ -33,7 +34,7 @@ def _root(tree: Tree, root: Path) -> Path:
             to.write_bytes(entry.content)
             to.chmod(stat.S_IMODE(entry.mode))
     # Programs of the target that the units call.
-    for name in ("systemd-sysusers", "systemd-tmpfiles"):
+    for name in ("systemd-sysusers", "systemd-tmpfiles", "nft"):
         (root / "usr/bin").mkdir(exist_ok=True)
         (root / "usr/bin" / name).write_text("#!/bin/sh\n")
         (root / "usr/bin" / name).chmod(0o755)
@@ -45,7 +46,7 @@ def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
     analyze = need("systemd-analyze", package="systemd")
     root = _root(baked(plan_of(tmp_path, **CHANGES)), tmp_path / "root")
     shutil.copytree("/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
-    units = ["etcd.service", "nodebake-accounts.service", "data.mount"]
+    units = ["etcd.service", "nodebake-accounts.service", "nodebake-firewall.service", "data.mount"]
     options = [f"--root={root}", "--recursive-errors=one", "--man=no"]
     run([analyze, "verify", *options, *(root / "etc/systemd/system" / unit for unit in units)])
 

@@ -8,7 +8,7 @@ from nodebake.components.base import checks
 from nodebake.components.base.files import files
 from nodebake.components.base.part import FIRST_UID, Account, BasePart
 from nodebake.components.contract import Baked, Component, Desk, Materials
-from nodebake.plan import Needs, Opening, Setting, with_part
+from nodebake.plan import Setting, with_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,6 @@ _RUNLEVELS = {
     "default": (),
     "shutdown": ("killprocs", "mount-ro", "savecache"),
 }
-_SSH_PORT = 22
 _ALPINE_MODULES = ("af_packet", "ipv6")
 _FILESYSTEM_TOOLS = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs", "f2fs": "f2fs-tools"}
 
@@ -57,9 +56,7 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
         ),
         variants=tuple(_variants(plan)),
     )
-    ssh = Opening(port=_SSH_PORT, callers="anyone", name="ssh")
-    warnings = tuple(checks.warnings(plan, part))
-    planned = with_part(plan, part, tuple(_settings(part)), warnings, Needs(openings=(ssh,)))
+    planned = with_part(plan, part, tuple(_settings(part)), tuple(checks.warnings(plan, part)))
     return planned, list(checks.problems(loaded, plan))
 
 
