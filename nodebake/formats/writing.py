@@ -30,12 +30,23 @@ def private(directory: Path) -> Path:
         BuildError: it cannot be made.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in directory.glob(f"{PART}*"):
-            left.unlink(missing_ok=True)
+        if not _made(directory):
+            for left in directory.glob(f"{PART}*"):
+                left.unlink(missing_ok=True)
     except OSError as error:
         raise failed(directory, error) from error
     return directory
+
+
+def _made(directory: Path) -> bool:
+    """Make `directory` and say whether it was not there before."""
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if directory.is_dir():
+            return False
+        raise
+    return True
 
 
 def artifact(
@@ -103,27 +114,29 @@ def replace(path: Path, chunks: Iterable[bytes], *, epoch: int) -> None:
 
 @contextmanager
 def part(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write under; what has it afterwards goes."""
+    """Yield a name beside `path` to write under; what has it after an error goes."""
     # The process id keeps builds apart; one build writes one file at a time into a directory. The name
     # must not match *.apkovl.tar.gz*, should a killed build leave it behind.
     new = path.with_name(f"{PART}{os.getpid()}")
     try:
         yield new
-    finally:
+    except BaseException:
         new.unlink(missing_ok=True)
+        raise
 
 
 def _linked(first: Path, path: Path) -> bool:
     """Make `path` another name of `first` and say whether that worked."""
     with suppress(OSError), part(path) as new:
         new.hardlink_to(first)
-        new.replace(path)  # does nothing if both are one file already
+        new.replace(path)
+        new.unlink(missing_ok=True)  # rename does nothing if both are one file already
         return True
     return False
 
 
 def _write(descriptor: int, chunk: bytes) -> None:
-    if len(chunk) % _HOLE == 0 and chunk[:_HOLE] == bytes(_HOLE) and not chunk.strip(b"\0"):
+    if len(chunk) % _HOLE == 0 and chunk[:_HOLE] == bytes(_HOLE) and chunk == bytes(len(chunk)):
         os.truncate(descriptor, os.lseek(descriptor, len(chunk), os.SEEK_CUR))
         return
     left = memoryview(chunk)

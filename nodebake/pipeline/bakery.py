@@ -16,7 +16,7 @@ from nodebake.pipeline.abreast import abreast
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nodebake.manifest import Artifact, Manifest
@@ -104,7 +104,8 @@ class Bakery:
 
     def _desk(self) -> Desk:
         secrets = self.secrets
-        return Desk(leaves=self._leaves(DESK), trust=secrets.trust, host_keys=secrets.host_keys)
+        leaves = {name: leaf for (holder, name), leaf in secrets.leaves.items() if holder == DESK}
+        return Desk(leaves=leaves, trust=secrets.trust, host_keys=secrets.host_keys)
 
     def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
         materials = self._materials(node)
@@ -120,17 +121,15 @@ class Bakery:
         )
 
     def _materials(self, node: NodePlan) -> Materials:
+        leaves = {want.name: self.secrets.leaves[want.holder, want.name] for want in _wanted(self.plan, node)}
         return Materials(
             fetched=self.fetched,
-            leaves=self._leaves(node.name),
+            leaves=leaves,
             trust=self.secrets.trust,
             token=self.secrets.token,
             host_key=self.secrets.host_keys[node.name],
             epoch=self.epoch,
         )
-
-    def _leaves(self, holder: str) -> dict[str, Leaf]:
-        return {name: leaf for (of, name), leaf in self.secrets.leaves.items() if of == holder}
 
 
 def user_overlays(plan: Plan) -> Tree:
@@ -148,8 +147,11 @@ def user_overlays(plan: Plan) -> Tree:
 
 def requests(plan: Plan) -> list[LeafRequest]:
     """Return every certificate the cluster needs: the components' for every node, and the operator's."""
-    components = chosen(plan)
     return [
-        *(want for node in plan.nodes for component in components for want in component.leaves(plan, node)),
-        *(want for component in components for want in component.desk_leaves(plan)),
+        *(want for node in plan.nodes for want in _wanted(plan, node)),
+        *(want for component in chosen(plan) for want in component.desk_leaves(plan)),
     ]
+
+
+def _wanted(plan: Plan, node: NodePlan) -> Iterator[LeafRequest]:
+    return (want for component in chosen(plan) for want in component.leaves(plan, node))
