@@ -91,10 +91,11 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     help={
         "profile": PROFILE,
         "scenario": "what happens to the machines, see docs/lab.md; several with commas between them",
+        "base": "the operating system's release, a file",
         "out": "directory of the build (default: build/<profile>)",
     }
 )
-def boot(_: Context, profile: str = "", scenario: str = "cold", out: str = "") -> None:
+def boot(_: Context, profile: str = "", scenario: str = "cold", base: str = "", out: str = "") -> None:
     """Start the artefacts as cold machines in QEMU, and judge them."""
     with console.session() as progress:
         from nodebake import lab, pipeline
@@ -102,7 +103,8 @@ def boot(_: Context, profile: str = "", scenario: str = "cold", out: str = "") -
         flags = console.Flags(profile=profile, out=out)
         plan = pipeline.resolve(flags.named())
         told = flags.options(plan)
-        options = lab.Options(out=told.out, lock=told.lock, cache=told.cache, scenario=scenario)
+        release = Path(base).absolute() if base else None
+        options = lab.Options(out=told.out, lock=told.lock, cache=told.cache, base=release, scenario=scenario)
         lab.boot(plan, options=options, progress=progress)
     console.say(f"{plan.name}: {scenario} passed; the report is {told.out / 'lab/report.html'}")
 

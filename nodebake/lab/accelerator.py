@@ -19,7 +19,8 @@ KVM = Path("/dev/kvm")
 _SECTOR = bytes.fromhex("b031e6f4f4").ljust(510, b"\0") + b"\x55\xaa"
 _EXIT = 99
 # All that can be emulated, but for what is slow so: string instructions, wide vectors, deep page tables.
-_TCG_CPU = "max,-erms,-fsrm,-avx,-avx2,-la57"
+# An arm64 kernel signs return addresses where it can, which is slow to emulate: a processor that cannot.
+_TCG_CPU = {"x86_64": "max,-erms,-fsrm,-avx,-avx2,-la57", "aarch64": "cortex-a72"}
 _EMULATORS: Mapping[str, tuple[str, str]] = {
     "x86_64": ("qemu-system-x86_64", "qemu-system-x86"),
     "aarch64": ("qemu-system-aarch64", "qemu-system-arm"),
@@ -32,10 +33,12 @@ class Accelerator:
 
     Attributes:
         name: `kvm` or `tcg`.
+        arch: of the machines.
         why: why it is not KVM; empty if it is.
     """
 
     name: str
+    arch: str = "x86_64"
     why: str = ""
 
     @property
@@ -44,7 +47,7 @@ class Accelerator:
         return (
             ("-accel", "kvm", "-cpu", "host")
             if self.name == "kvm"
-            else ("-accel", "tcg,thread=multi", "-cpu", _TCG_CPU)
+            else ("-accel", "tcg,thread=multi", "-cpu", _TCG_CPU[self.arch])
         )
 
 
@@ -68,7 +71,7 @@ def probe(arch: str, *, work: Path) -> Accelerator:
         work: a directory for the probe's disk.
     """
     if arch != "x86_64":
-        return Accelerator(name="tcg", why="the lab uses KVM for x86_64 only")
+        return Accelerator(name="tcg", arch=arch, why="the lab uses KVM for x86_64 only")
     if arch != platform.machine():
         return Accelerator(name="tcg", why=f"this machine is {platform.machine()}, the lab's are {arch}")
     if not os.access(KVM, os.R_OK | os.W_OK):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import find
-from nodebake.lab import debian, floor
+from nodebake.lab import alpine, debian, floor
 from nodebake.lab.accelerator import Accelerator, probe
 from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from nodebake.lab.guest import Guest
     from nodebake.lab.hardware import Hardware
     from nodebake.lab.network import Network
     from nodebake.plan import NodePlan, Plan
@@ -34,6 +35,7 @@ class Options:
         out: the build's directory; the report goes to `lab/` in it.
         lock: `sources.lock`.
         cache: verified downloads, and the guest system.
+        base: a released medium of the operating system, where machines boot from one.
         scenario: a name in `SCENARIOS`, or several with commas between them.
         patience: seconds without success after which silence is failure.
     """
@@ -41,6 +43,7 @@ class Options:
     out: Path
     lock: Path
     cache: Path
+    base: Path | None = None
     scenario: str = "cold"
     patience: float = 900
 
@@ -65,7 +68,7 @@ class Bench:
     progress: Progress
     work: Path
     accelerator: Accelerator
-    guest: debian.Debian
+    guest: Guest
     etcd: Fetched
     etcdctl: Path
 
@@ -146,7 +149,13 @@ def prepare(plan: Plan, *, options: Options, progress: Progress, work: Path) -> 
         progress=progress,
         work=work,
         accelerator=accelerator,
-        guest=debian.prepare(options.cache, progress),
+        guest=_guest(plan, options=options, progress=progress, work=work),
         etcd=sources.fetch(theirs),
         etcdctl=etcdctl,
     )
+
+
+def _guest(plan: Plan, *, options: Options, progress: Progress, work: Path) -> Guest:
+    if plan.profile.machine.os == "alpine":
+        return alpine.prepare(plan, base=options.base, artefacts=options.out, work=work, progress=progress)
+    return debian.prepare(options.cache, progress)

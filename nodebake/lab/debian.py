@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
+from nodebake.lab.card import data_label
 from nodebake.lab.hardware import Drive, Hardware, copy_on_write
 from nodebake.lab.initramfs import cpio, modules
 from nodebake.overlay import render
@@ -134,10 +135,7 @@ def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
     Raises:
         InputError: the lab cannot make that kind of file system.
     """
-    data = plan.profile.machine.data
-    label = data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
-    if data is None or data.filesystem != "ext4" or not label:
-        raise InputError("the lab makes data partitions with ext4 and found by LABEL= only")
+    label = data_label(plan)
     with path.open("wb") as image:
         image.truncate(size)
     run([find("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-L", label, path])
@@ -228,11 +226,15 @@ def _unpack_and_pack(part: Path, root: Path) -> None:
 
 def _finish(part: Path, root: Path) -> None:
     release = next((root / "usr/lib/modules").iterdir())
+
+    def read(path: str) -> bytes:
+        return (release / path).read_bytes()
+
     busybox = file((root / "usr/bin/busybox").read_bytes(), 0o755)
     programs = Tree({"bin/busybox": busybox, "bin/sh": link("busybox")})
     first = render("lab", ("guest",), {})
-    (part / "initrd").write_bytes(cpio(merge(first, modules(release, _DISK_MODULES), programs)))
-    (part / "floor.cpio").write_bytes(cpio(merge(modules(release, _NETWORK_MODULES), programs)))
+    (part / "initrd").write_bytes(cpio(merge(first, modules(read, _DISK_MODULES), programs)))
+    (part / "floor.cpio").write_bytes(cpio(merge(modules(read, _NETWORK_MODULES), programs)))
     shutil.copyfile(next((root / "boot").glob("vmlinuz-*")), part / "vmlinuz")
     lines = (root / "etc/os-release").read_text(encoding="utf-8").splitlines()
     pretty = next(

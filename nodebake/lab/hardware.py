@@ -28,11 +28,13 @@ class Drive:
         path: raw, or a qcow2 file if its name ends so.
         role: what it is for.
         writable: whether the machine may write to it.
+        holds_data: whether its second partition is the one for data.
     """
 
     path: Path
     role: Literal["system", "seed", "data"]
     writable: bool = True
+    holds_data: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Format: newc, Documentation/driver-api/early-userspace/buffer-format.rst of the 
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import stat
 from typing import TYPE_CHECKING
@@ -13,16 +14,42 @@ from nodebake.errors import BuildError
 from nodebake.tree import Entry, Tree, file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping
 
 _TRAILER = "TRAILER!!!"
+_MAGIC, _HEADER = b"070701", 110
+_UNPACK = {"xz": lzma.decompress, "gz": gzip.decompress}
 
 
 def cpio(tree: Tree) -> bytes:
     """Return `tree` as a newc archive, uncompressed: emulated processors unpack slowly."""
     records = [_record(number, path, entry) for number, (path, entry) in enumerate(tree.items(), start=1)]
     return b"".join((*records, _record(0, _TRAILER, Entry(mode=0))))
+
+
+def read_cpio(archive: bytes) -> Tree:
+    """Return what is in an uncompressed newc archive, or in several one after the other.
+
+    Raises:
+        ValueError: it is none.
+    """
+    entries: dict[str, Entry] = {}
+    at = 0
+    while at < len(archive):
+        if archive[at : at + 1] == b"\0":  # padding after an archive
+            at += 4
+            continue
+        if archive[at : at + 6] != _MAGIC:
+            raise ValueError("it is no newc archive")
+        mode, uid, gid, size, name_size = (
+            int(archive[at + 6 + 8 * field : at + 14 + 8 * field], 16) for field in (1, 2, 3, 6, 11)
+        )
+        start = at + _aligned(_HEADER + name_size)
+        path = archive[at + _HEADER : at + _HEADER + name_size - 1].decode()
+        at = start + _aligned(size)
+        if path not in {_TRAILER, "."}:
+            entries[path] = Entry(mode=mode, content=archive[start : start + size], uid=uid, gid=gid)
+    return Tree(entries)
 
 
 def closure(dependencies: str, wanted: Iterable[str]) -> tuple[str, ...]:
@@ -46,25 +73,24 @@ def closure(dependencies: str, wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(ordered)
 
 
-def modules(directory: Path, wanted: Iterable[str]) -> Tree:
+def modules(read: Callable[[str], bytes], wanted: Iterable[str]) -> Tree:
     """Return the modules `wanted`, uncompressed, as `modules/NN-name.ko`: their order is to load them in.
 
     Args:
-        directory: `lib/modules/<release>` of an unpacked system.
+        read: returns a file's bytes by its path in `lib/modules/<release>`.
         wanted: module names.
 
     Raises:
         BuildError: the system has no modules.dep.
     """
     try:
-        text = (directory / "modules.dep").read_text(encoding="utf-8")
-    except OSError as error:
-        raise BuildError(f"{directory} has no kernel modules: {error}") from error
-    paths = closure(text, wanted)
+        text = read("modules.dep").decode()
+    except (OSError, KeyError) as error:
+        raise BuildError(f"the system has no kernel modules: {error}") from error
     return Tree(
         {
-            f"modules/{number:02}-{_name(path)}.ko": file(_plain(directory / path))
-            for number, path in enumerate(paths)
+            f"modules/{number:02}-{_name(path)}.ko": file(_plain(path, read(path)))
+            for number, path in enumerate(closure(text, wanted))
         }
     )
 
@@ -73,9 +99,8 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
 
 
-def _plain(path: Path) -> bytes:
-    content = path.read_bytes()
-    return lzma.decompress(content) if path.suffix == ".xz" else content
+def _plain(path: str, content: bytes) -> bytes:
+    return _UNPACK.get(path.rpartition(".")[2], bytes)(content)
 
 
 def _record(number: int, path: str, entry: Entry) -> bytes:
@@ -83,7 +108,7 @@ def _record(number: int, path: str, entry: Entry) -> bytes:
     content = b"" if stat.S_ISDIR(entry.mode) else entry.content
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     fields = (number, entry.mode, entry.uid, entry.gid, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
-    header = b"070701" + b"".join(b"%08X" % field for field in fields) + name
+    header = _MAGIC + b"".join(b"%08X" % field for field in fields) + name
     return header.ljust(_aligned(len(header)), b"\0") + content.ljust(_aligned(len(content)), b"\0")
 
 

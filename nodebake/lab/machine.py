@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nodebake.errors import BuildError
+from nodebake.lab.card import without_data
 from nodebake.lab.console import Console
 from nodebake.lab.hardware import Hardware, argv
 from nodebake.lab.pi import switched_on
@@ -109,7 +110,10 @@ class Machine:
         self.hardware = replace(self.hardware, clock=moment)
 
     def take_out(self, role: str) -> None:
-        """Take the disks of `role` out before the next start."""
+        """Take the disks of `role` out before the next start; data may be a partition of another disk."""
+        for drive in self.hardware.drives:
+            if role == "data" and drive.holds_data:
+                without_data(drive.path)
         kept = tuple(drive for drive in self.hardware.drives if drive.role != role)
         self.hardware = replace(self.hardware, drives=kept)
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _OVERHEAD = 120 * _MIB  # QEMU itself, and what TCG translates
 _DISK_PER_MACHINE = 600 * _MIB
-_KIND = "debian on vm, x86_64"
+_KINDS = {
+    "debian on vm, x86_64": "nocloud",
+    "alpine on vm, x86_64": "apkovl",
+    "alpine on vm, aarch64": "apkovl",
+}
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -34,10 +38,10 @@ def check_kind(plan: Plan) -> None:
     """
     machine = plan.profile.machine
     kind = f"{machine.os} on {plan.board.name}, {plan.arch}"
-    if kind != _KIND or "nocloud" not in plan.profile.outputs:
+    if _KINDS.get(kind) not in plan.profile.outputs:
         raise UsageError(
             f"the lab cannot boot {plan.name}: {kind}, {', '.join(plan.profile.outputs)}",
-            hint=f"it boots {_KIND}, nocloud",
+            hint=f"it boots {'; '.join(f'{one}, {output}' for one, output in _KINDS.items())}",
         )
 
 

@@ -26,6 +26,7 @@ _COLOURS = {
     "power": "#eef1f5",
     "firmware": "#dde3ea",
     "kernel": "#fbe3b8",
+    "initramfs": "#f9d79a",
     "userspace": "#f6c877",
     "network": "#a9d3f0",
     "etcd": "#6fb0e0",

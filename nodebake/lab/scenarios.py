@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _A_FEW = 5  # acknowledged writes that show that writing goes on
 _SECOND_AFTER, _THIRD_AFTER = 20.0, 60.0  # seconds after the first power-on
+_GAVE_UP = ("Failed to start etcd", "ERROR: etcd failed to start")  # systemd's words, and OpenRC's
 _REFUSAL = "etcd: not started"
 
 
@@ -38,7 +39,7 @@ def staggered(rack: Rack) -> None:
         rack.power_on(name)
     rack.all_healthy()
     for name in rack.members:
-        gave_up = rack.machines[name].console.said("Failed to start etcd")
+        gave_up = any(rack.machines[name].console.said(words) for words in _GAVE_UP)
         rack.check(f"etcd on {name} never gave up", not gave_up)
     accept(rack)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-STAGES = ("power", "firmware", "kernel", "userspace", "network", "etcd", "healthy")
+STAGES = ("power", "firmware", "kernel", "initramfs", "userspace", "network", "etcd", "healthy")
 """In the order they are reached; the last one is the cluster's to tell, not the console's."""
 
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-_])|[\x00-\x08\x0b-\x1f\x7f]")
 _MARKS = {
     "firmware": re.compile(r"^-- lab: firmware: |^SeaBIOS"),
     "kernel": re.compile(r"Linux version \d|Booting Linux on physical CPU"),
+    "initramfs": re.compile(r"^Alpine Init "),
     "userspace": re.compile(
         r"Welcome to |systemd\[1\]: systemd \d|OpenRC [\d.]+\S* is starting up|lab: init runs"
     ),

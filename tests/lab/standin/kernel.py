@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FILESYSTEMS = ("squashfs", "loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8", "ext4")
 _CHECKSUMS = ("crc32c_generic", "crc32c_cryptoapi", "libcrc32c", "crc16")
-_VIRTIO = ("virtio_blk", "virtio_pci", "virtio_mmio", "virtio_scsi", "sd_mod")
+_VIRTIO = ("virtio_blk", "virtio_pci", "virtio_mmio", "virtio_net", "virtio_scsi", "sd_mod")
 _SDCARD = ("mmc_block", "bcm2835", "sdhci_iproc", "bcm2835_dma", "bcm2835_mbox", "raspberrypi_firmware")
 _USB = ("dwc2", "phy_generic", "usb_storage", "sd_mod", "usbnet", "cdc_ether", "smsc95xx", "lan78xx")
 IN_INITRAMFS = {

@@ -98,7 +98,9 @@ def _openrc(parts: Parts) -> Tree:
     shared = {f"etc/init.d/{name}": parts.debian[f"etc/init.d/{name}"] for name in ("cgroups", "savecache")}
     settings = {
         "etc/rc.conf": parts.debian["etc/rc.conf"],
-        "etc/insserv.conf": file(b""),  # Debian's reads it, and complains without
+        # Debian's looks for both, and complains without.
+        "etc/insserv.conf": file(b""),
+        "etc/insserv.conf.d": directory(),
         "etc/pam.d/other": file(_PAM.replace(b"pam_permit", f"/{_LIBRARIES}/pam_permit".encode())),
         "usr/sbin/openrc-run": link("/sbin/openrc-run"),  # as Debian's own services name it
         "sbin/start-stop-daemon": link("/usr/lib/rc/sbin/start-stop-daemon"),

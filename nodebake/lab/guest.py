@@ -1,0 +1,36 @@
+"""What the lab asks of a system that machines boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.lab.hardware import Hardware
+    from nodebake.plan import NodePlan, Plan
+
+
+class Guest(Protocol):
+    """A system that is ready to be booted with a node's artefact."""
+
+    @property
+    def version(self) -> str:
+        """Say which system and which kernel it is, for the report."""
+
+    @property
+    def floor(self) -> Path:
+        """Return a cpio archive with busybox and the network card's driver, see `floor`."""
+
+    def hardware(
+        self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
+    ) -> Hardware:
+        """Return the machine that boots the node's artefact, with disks of its own.
+
+        Args:
+            plan: the cluster.
+            node: whose artefact it gets.
+            artefacts: the build's directory.
+            work: directory for its disks.
+            label: tells a second machine with the same artefact apart.
+        """
