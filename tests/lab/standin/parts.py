@@ -37,7 +37,14 @@ _MODULES = (
 )
 _NOT = ("fs/ceph", "fs/ocfs2", "fs/gfs2", "fs/smb", "fs/xfs", "fs/btrfs", "net/mac80211", "net/wireless")
 _LEGACY = (
-    *("drivers/usb/gadget", "drivers/usb/serial", "drivers/usb/misc", "drivers/scsi/aic", "drivers/scsi/q"),
+    *(
+        "drivers/usb/gadget/function",
+        "drivers/usb/gadget/legacy",
+        "drivers/usb/serial",
+        "drivers/usb/misc",
+        "drivers/scsi/aic",
+        "drivers/scsi/q",
+    ),
 )
 
 
