@@ -162,5 +162,3 @@ def _leave_stamp(plan: Plan, options: Options, until: int) -> None:
     if options.stamp:
         text = stamp.make(options.out, inputs(plan, options), until=until)
         replace(private(options.stamp.parent) / options.stamp.name, [text.encode()], epoch=0)
-
-

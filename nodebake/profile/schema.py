@@ -89,6 +89,9 @@ class DataPartition(Section):
     """Where it is mounted."""
     filesystem: Literal["ext4", "xfs", "btrfs", "f2fs"] = "ext4"
     """What is on it."""
+    place: Literal["boot-disk", "own-disk"] | None = None
+    """`boot-disk`: last on the disk a node starts from, made and grown by the node; `own-disk`: one that you
+    prepared, for instance on USB. Default: `boot-disk` for Alpine and on a Pi, if found by its label."""
 
 
 class Machine(Section):

@@ -37,7 +37,7 @@ def _runlevels(tree: Tree) -> dict[str, set[str]]:
 def test_runlevels_are_complete(tmp_path: Path) -> None:
     """With an overlay Alpine enables nothing by itself, so every service it needs is linked."""
     expected = {
-        "sysinit": {"cgroups", "devfs", "dmesg", "hwdrivers", "mdev", "modloop"},
+        "sysinit": {"cgroups", "devfs", "dmesg", "hwdrivers", "mdev", "modloop", "nodebake-partition"},
         "boot": {
             "bootmisc",
             "hostname",
@@ -156,7 +156,7 @@ def test_fstab_cannot_stop_the_boot(tmp_path: Path) -> None:
     """The data partition is mounted by a service of its own, and never checked by OpenRC's fsck."""
     tree = baked(plan_of(tmp_path))
     (line,) = [line for line in text(tree, "etc/fstab").splitlines() if not line.startswith("#")]
-    assert line.split() == ["LABEL=DATA", "/data", "ext4", "noatime,noauto", "0", "0"]
+    assert line.split() == ["LABEL=DATA", "/data", "ext4", "noatime,errors=remount-ro,noauto", "0", "0"]
     assert "broken_system_clock = true" in text(tree, "etc/e2fsck.conf")
 
 
@@ -240,6 +240,29 @@ def test_pi_gets_one_line_and_its_configuration(tmp_path: Path) -> None:
     assert "gpu_mem=32" in text(boot, "usercfg.txt").splitlines()
 
 
+@pytest.mark.parametrize(
+    ("machine", "place"),
+    [
+        ({"os": "alpine", "board": "rpi3", "data": {}}, "boot-disk"),
+        ({"os": "alpine", "board": "rpi3", "data": {"place": "own-disk"}}, "own-disk"),
+        ({"os": "alpine", "board": "rpi3", "data": {"device": "/dev/sda1"}}, "own-disk"),
+        ({"os": "alpine", "board": "rpi3", "data": {"filesystem": "f2fs"}}, "own-disk"),
+        ({"os": "alpine", "board": "vm", "data": {}}, "boot-disk"),
+        ({"os": "debian", "board": "vm", "data": {}}, "own-disk"),
+        ({"os": "debian", "board": "rpi3", "data": {}}, "boot-disk"),
+    ],
+)
+def test_nodes_make_only_a_partition_of_their_own(
+    tmp_path: Path, machine: dict[str, Any], place: str
+) -> None:
+    """A partition of the boot disk is made and grown by the node; a disk of its own never is."""
+    outputs = ["apkovl" if machine["os"] == "alpine" else "rootfs"]
+    plan = plan_of(tmp_path, machine=machine, outputs=outputs)
+    services = {path for path in baked(plan) if path.rpartition("/")[2].startswith("nodebake-partition")}
+    assert (place == "boot-disk") == bool(services)
+    assert place == next(row.value for row in plan.settings if row.path == "machine.data.place")
+
+
 def test_vm_has_no_boot_files(tmp_path: Path) -> None:
     """A virtual machine boots from its own image."""
     plan = plan_of(tmp_path, **DEBIAN)
@@ -259,6 +282,14 @@ def test_vm_has_no_boot_files(tmp_path: Path) -> None:
         (
             {"machine": {"data": {"device": "PARTUUID=1-2"}}},
             "machine.data.device: PARTUUID=1-2 is",
+        ),
+        (
+            {"machine": {"data": {"device": "/dev/sda1", "place": "boot-disk"}}},
+            "machine.data.device: a partition that the node makes itself has a label, and /dev/sda1 is none",
+        ),
+        (
+            {"machine": {"data": {"filesystem": "xfs", "place": "boot-disk"}}},
+            "machine.data.filesystem: a node can only make ext4 itself, not xfs",
         ),
         ({"system": {"packages": ["htop"]}} | DEBIAN, "system.packages: packages can only come from Alpine"),
     ],

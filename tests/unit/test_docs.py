@@ -98,7 +98,7 @@ def test_the_profile_in_readme_is_one(tmp_path: Path) -> None:
 
 
 def test_the_card_in_readme_has_what_a_pi_boots(tmp_path: Path) -> None:
-    """README's sfdisk script makes an MBR with FAT32 (0x0c) first and Linux second, the rest of the card."""
+    """README's sfdisk script makes an MBR with FAT32 (0x0c), and leaves the rest to the node."""
     sfdisk = need("sfdisk", package="fdisk")
     script = next(re.finditer(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)).group(1)
     card = tmp_path / "card"
@@ -106,10 +106,9 @@ def test_the_card_in_readme_has_what_a_pi_boots(tmp_path: Path) -> None:
         file.truncate(4_000_000_000)
     command.run([sfdisk, "--quiet", card], stdin=script.encode())
     table = json.loads(command.run([sfdisk, "--json", card]))["partitiontable"]
-    first, second = table["partitions"]
-    assert (table["label"], first["type"], second["type"]) == ("dos", "c", "83")
+    (first,) = table["partitions"]
+    assert (table["label"], first["type"]) == ("dos", "c")
     assert (first["start"], first["size"], first["bootable"]) == (8192, 2 << 20, True)
-    assert second["start"] + second["size"] >= 4_000_000_000 // 512 - 2048
 
 
 def test_changelog_has_what_is_not_released() -> None:

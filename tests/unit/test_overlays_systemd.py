@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shutil
 import stat
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
 
 from nodebake.command import run
+from nodebake.formats.card import ext4
+from nodebake.formats.card.layout import LINUX, MIB, Partition
 from tests.components import KEY, baked, plan_of, text
-from tests.need import need
+from tests.need import need, need_root
+from tests.unit.diskless import SECTOR, Card, card
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from nodebake.tree import Tree
 
@@ -21,6 +29,8 @@ CHANGES: dict[str, Any] = {
     "access": {"users": [{"name": "ada", "ssh_authorized_keys": [KEY], "groups": ["sudo"]}]},
     "firewall": {},
 }
+# As on a Pi.
+GROWN: dict[str, Any] = CHANGES | {"machine": CHANGES["machine"] | {"data": {"place": "boot-disk"}}}
 
 
 def _root(tree: Tree, root: Path) -> Path:
@@ -44,9 +54,10 @@ def _root(tree: Tree, root: Path) -> Path:
 def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
     """systemd-analyze verify finds no unknown key, no bad value and no missing program."""
     analyze = need("systemd-analyze", package="systemd")
-    root = _root(baked(plan_of(tmp_path, **CHANGES)), tmp_path / "root")
+    root = _root(baked(plan_of(tmp_path, **GROWN)), tmp_path / "root")
     shutil.copytree("/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
-    units = ["etcd.service", "nodebake-accounts.service", "nodebake-firewall.service", "data.mount"]
+    units = ["etcd.service", "data.mount"]
+    units += [f"nodebake-{name}.service" for name in ("accounts", "firewall", "partition")]
     options = [f"--root={root}", "--recursive-errors=one", "--man=no"]
     run([analyze, "verify", *options, *(root / "etc/systemd/system" / unit for unit in units)])
 
@@ -92,3 +103,61 @@ def test_accounts_are_what_sysusers_takes(tmp_path: Path) -> None:
     assert passwd["ada"] == "x:1500:1500:ada:/home/ada:/bin/bash"
     run([need("systemd-tmpfiles", package="systemd"), f"--root={root}", "--create", "--prefix=/home"])
     assert str((root / "home/ada/.ssh/authorized_keys").readlink()) == "/etc/nodebake/authorized_keys/ada"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Card:
+    """Return a card that is larger than the image that was written to it."""
+    made = card(tmp_path / "card.img", "start=8192, size=8192, type=c\nstart=16384, size=65536, type=83\n")
+    place = Partition(start=16384 * SECTOR, size=65536 * SECTOR, kind=LINUX)
+    ext4.make(made.path, place, label="DATA", unique=UUID(int=1), epoch=0)
+    return made
+
+
+@contextmanager
+def _mounted(device: str, directory: Path) -> Iterator[Path]:
+    mountpoint = directory / "mounted"
+    mountpoint.mkdir()
+    run(["mount", f"{device}p2", mountpoint])
+    try:
+        yield mountpoint
+    finally:
+        run(["umount", mountpoint])
+
+
+def _script(directory: Path) -> Path:
+    script = directory / "grow-partition"
+    script.write_bytes(baked(plan_of(directory, **GROWN))["usr/local/lib/nodebake/grow-partition"].content)
+    return script
+
+
+def test_partition_grows_while_it_is_mounted(tmp_path: Path, small: Card) -> None:
+    """Table and kernel have the partition end where the card does, and what is on it stays."""
+    need_root()
+    whole = small.path.stat().st_size // SECTOR - 16384
+    script = _script(tmp_path)
+    with small.inserted() as device, _mounted(device, tmp_path) as mountpoint:
+        (mountpoint / "member").write_bytes(b"etcd")
+        for _ in range(2):
+            run(["sh", script, mountpoint])
+        told = Path(f"/sys/class/block/{device.removeprefix('/dev/')}p2/size").read_text()
+    assert whole == int(told)
+    assert ("83", 16384, whole) == small.partition(2)
+    assert "DATA: 12/" in small.check(2)
+
+
+def test_file_system_grows_with_it(tmp_path: Path, small: Card) -> None:
+    """The unit's own command makes the file system of the image fill the partition, while it is mounted."""
+    need_root()
+    if not int(Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0], 16) >> 24 & 1:
+        pytest.skip("root may not resize a mounted ext4 here: no CAP_SYS_RESOURCE")
+    unit = text(baked(plan_of(tmp_path, **GROWN)), "etc/systemd/system/nodebake-partition.service")
+    growfs = next(line.partition("=")[2] for line in unit.splitlines() if "systemd-growfs" in line)
+    assert growfs.endswith(" /data")
+    script = _script(tmp_path)
+    with small.inserted() as device, _mounted(device, tmp_path) as mountpoint:
+        run(["sh", script, mountpoint])
+        run([growfs.split()[0], mountpoint])
+        size = shutil.disk_usage(mountpoint).total
+    assert size > 90 * MIB
+    small.check(2)

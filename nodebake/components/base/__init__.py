@@ -43,10 +43,10 @@ _FILESYSTEM_TOOLS = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-pro
 
 def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     """Return `plan` with a `BasePart`, its settings and warnings, and everything wrong in the profile."""
-    profile = plan.profile
+    profile, grown = plan.profile, _grown(plan)
     part = BasePart(
         hosts=tuple(_hosts(plan)),
-        services=_services(plan),
+        services=_services(plan, grown=grown),
         packages=_packages(plan),
         modules=_modules(plan),
         sysctl={**plan.needs.sysctl, **profile.system.sysctl},
@@ -54,9 +54,10 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
             Account(name=user.name, uid=FIRST_UID + index, groups=user.groups)
             for index, user in enumerate(profile.access.users)
         ),
-        variants=tuple(_variants(plan)),
+        grown=grown,
+        variants=tuple(_variants(plan, grown=grown)),
     )
-    planned = with_part(plan, part, tuple(_settings(part)), tuple(checks.warnings(plan, part)))
+    planned = with_part(plan, part, tuple(_settings(plan, part)), tuple(checks.warnings(plan, part)))
     return planned, list(checks.problems(loaded, plan))
 
 
@@ -87,7 +88,16 @@ def _hosts(plan: Plan) -> Iterator[str]:
             yield f"{ip} {' '.join(plan.shared_names)}"
 
 
-def _services(plan: Plan) -> dict[str, tuple[str, ...]]:
+def _grown(plan: Plan) -> bool:
+    """Tell where the data partition belongs, when the profile leaves it open."""
+    data = plan.profile.machine.data
+    if data is None or data.place is not None:
+        return data is not None and data.place == "boot-disk"
+    ours = plan.init == "openrc" or plan.board.firmware is not None
+    return ours and data.filesystem == "ext4" and data.device.startswith("LABEL=")
+
+
+def _services(plan: Plan, *, grown: bool) -> dict[str, tuple[str, ...]]:
     if plan.init != "openrc":
         return {}
     profile = plan.profile
@@ -98,6 +108,7 @@ def _services(plan: Plan) -> dict[str, tuple[str, ...]]:
         ("sshd", _ssh(plan)),
     ]
     return _RUNLEVELS | {
+        "sysinit": (*_RUNLEVELS["sysinit"], *(("nodebake-partition",) if grown else ())),
         "boot": (*_RUNLEVELS["boot"], *(name for name, wanted in boot if wanted)),
         "default": tuple(name for name, wanted in default if wanted),
     }
@@ -128,28 +139,31 @@ def _ssh(plan: Plan) -> bool:
     return bool(access.ssh_authorized_keys) or any(user.ssh_authorized_keys for user in access.users)
 
 
-def _variants(plan: Plan) -> Iterator[str]:
-    profile = plan.profile
-    yield from ("any", plan.init)
+def _variants(plan: Plan, *, grown: bool) -> Iterator[str]:
+    profile, init = plan.profile, plan.init
     # cloud-init writes network and resolver itself, from the seed's network-config.
-    own_network = plan.init == "openrc" or "nocloud" not in profile.outputs
-    if own_network and profile.network.nameservers:
-        yield "resolver"
-    if own_network and plan.init == "systemd":
-        yield "networkd"
-    if _modules(plan):
-        yield "modules"
-    if profile.system.sysctl or plan.needs.sysctl:
-        yield "sysctl"
-    if profile.network.ntp:
-        yield f"ntp-{plan.init}"
-    if profile.machine.data:
-        yield from ("data", f"data-{plan.init}")
-    if profile.access.users:
-        yield f"users-{plan.init}"
+    own_network = init == "openrc" or "nocloud" not in profile.outputs
+    wanted = [
+        ("resolver", own_network and profile.network.nameservers),
+        ("networkd", own_network and init == "systemd"),
+        ("modules", _modules(plan)),
+        ("sysctl", profile.system.sysctl or plan.needs.sysctl),
+        (f"ntp-{init}", profile.network.ntp),
+        ("data", profile.machine.data),
+        (f"data-{init}", profile.machine.data),
+        (f"partition-{init}", grown),
+        (f"users-{init}", profile.access.users),
+    ]
+    yield from ("any", init)
+    yield from (name for name, use in wanted if use)
 
 
-def _settings(part: BasePart) -> Iterator[Setting]:
+def _settings(plan: Plan, part: BasePart) -> Iterator[Setting]:
+    data = plan.profile.machine.data
+    if data and data.place is None:
+        why = "derived: the node's own ext4, found by its label" if part.grown else "derived: you prepare it"
+        place = "boot-disk" if part.grown else "own-disk"
+        yield Setting(path="machine.data.place", value=place, origin=why)
     for level, services in part.services.items():
         origin = "derived: all that Alpine is to start"
         yield Setting(path=f"runlevels.{level}", value=list(services), origin=origin)

@@ -122,6 +122,19 @@ def _data(loaded: Loaded, plan: Plan) -> Iterator[Problem]:
             f"{data.device} is a name that Alpine's mount and findfs (busybox) do not know",
             "write LABEL=, UUID= or a path under /dev",
         )
+    if data is not None and data.place == "boot-disk":
+        if not data.device.startswith("LABEL="):
+            yield loaded.problem(
+                "machine.data.device",
+                f"a partition that the node makes itself has a label, and {data.device} is none",
+                "write LABEL=DATA, or place: own-disk",
+            )
+        if data.filesystem != "ext4":
+            yield loaded.problem(
+                "machine.data.filesystem",
+                f"a node can only make ext4 itself, not {data.filesystem}",
+                "write ext4, or place: own-disk and prepare it",
+            )
 
 
 def _zone(loaded: Loaded) -> Iterator[Problem]:

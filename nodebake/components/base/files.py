@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from nodebake.components.mount import fsck_unit, unit_name
 from nodebake.overlay import render
+from nodebake.plan import identity
 from nodebake.tree import Entry, Tree, directory, file, link
 
 if TYPE_CHECKING:
     from nodebake.components.base.part import BasePart
     from nodebake.components.contract import Materials
     from nodebake.plan import NodePlan, Plan
+    from nodebake.profile.schema import DataPartition
 
 _MOUNT = "etc/systemd/system/data.mount"
 _ZONES = "/usr/share/zoneinfo"
@@ -51,7 +53,11 @@ def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str,
         "sysctl": part.sysctl,
         "users": part.accounts,
         "data": data,
+        "data_label": data.device.removeprefix("LABEL=") if data else "",
+        "data_uuid": identity(profile.cluster.name, node.name).data,
+        "data_options": _options(data),
         "data_what": _device(data.device) if data else "",
+        "data_unit": unit_name(data.mountpoint) if data else "",
         "data_fsck": fsck_unit(_device(data.device)) if data else "",
         "clock_stamp": f"{data.mountpoint}/.nodebake-clock" if data else "",
     }
@@ -80,6 +86,11 @@ def _device(device: str) -> str:
     """Return the path of an fstab device, as systemd.mount(5) wants it."""
     kind, equals, name = device.partition("=")
     return f"/dev/disk/by-{_BY[kind]}/{name}" if equals else device
+
+
+def _options(data: DataPartition | None) -> str:
+    """Return what it is mounted with; on errors etcd must stop, not go on with what it cannot trust."""
+    return "noatime,errors=remount-ro" if data and data.filesystem == "ext4" else "noatime"
 
 
 def _timezone(plan: Plan) -> dict[str, Entry]:
@@ -123,6 +134,8 @@ def _enabled(plan: Plan, part: BasePart) -> dict[str, Entry]:
     wants = {"multi-user.target": ["/etc/systemd/system/nodebake-accounts.service"]}
     if profile.machine.data:
         wants["multi-user.target"].append(f"/etc/systemd/system/{unit_name(profile.machine.data.mountpoint)}")
+    if part.grown:
+        wants["multi-user.target"].append("/etc/systemd/system/nodebake-partition.service")
     if "networkd" in part.variants:
         wants["multi-user.target"].append("/lib/systemd/system/systemd-networkd.service")
     if profile.network.ntp:

@@ -27,6 +27,7 @@ class BasePart:
         modules: kernel modules to load.
         sysctl: kernel settings.
         accounts: people besides root.
+        grown: whether the nodes make and grow the data partition on the disk that they start from.
         variants: which parts of `overlays/base` apply.
     """
 
@@ -36,4 +37,5 @@ class BasePart:
     modules: tuple[str, ...]
     sysctl: dict[str, int | str]
     accounts: tuple[Account, ...]
+    grown: bool
     variants: tuple[str, ...]
