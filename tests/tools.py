@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TOOLS = {
     "blkid": "util-linux",
+    "bmaptool": "bmap-tools",
     "busybox": "busybox-static",
     "cfssl": "golang-cfssl",
     "cloud-init": "cloud-init",
@@ -44,6 +45,7 @@ TOOLS = {
     "sfdisk": "fdisk",
     "shellcheck": "shellcheck",
     "ssh-keygen": "openssh-client",
+    "syslinux": "syslinux",
     "systemd-analyze": "systemd",
     "tar": "tar",
     "unshare": "util-linux",

@@ -23,8 +23,11 @@ _ALPINE_CMDLINE = (
     "console=tty1",
     "cgroup_enable=memory",
 )
+# The same for a virtual machine, which has a screen or a serial line (aports, scripts/mkimg.standard.sh).
+_PC_CMDLINE = ("modules=loop,squashfs,sd-mod,usb-storage", "quiet", "console=tty0", "console=ttyS0,115200")
 # MiB for a graphics unit that nobody looks at. Less than 32 would need firmware files that are not there.
 _SMALL_GPU = {"gpu_mem": "32"}
+_VARIANTS = {"raspberrypi": ("raspberrypi", _ALPINE_CMDLINE), "x86_64": ("pc", _PC_CMDLINE)}
 _SMALL_BOARDS = ("rpi3", "rpi-zero-2w")
 
 
@@ -33,10 +36,12 @@ class BoardPart:
     """The boot partition.
 
     Attributes:
-        cmdline: words of `cmdline.txt`; empty when the operating system keeps its own.
+        variant: which part of `overlays/board` applies; empty when the operating system keeps its own files.
+        cmdline: words of the kernel's command line.
         config: lines of `usercfg.txt`, which `config.txt` includes.
     """
 
+    variant: str
     cmdline: tuple[str, ...]
     config: dict[str, str]
 
@@ -44,11 +49,10 @@ class BoardPart:
 def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     """Return `plan` with a `BoardPart`."""
     # Only Alpine boots from files that are the same on every card; Debian's name the root partition.
-    ours = plan.board.firmware == "raspberrypi" and loaded.profile.machine.os == "alpine"
-    small = plan.board.name in _SMALL_BOARDS
-    part = BoardPart(
-        cmdline=_ALPINE_CMDLINE if ours else (), config=dict(_SMALL_GPU) if ours and small else {}
-    )
+    kind = (plan.board.firmware or plan.arch) if loaded.profile.machine.os == "alpine" else ""
+    variant, cmdline = _VARIANTS.get(kind, ("", ()))
+    small = plan.board.name in _SMALL_BOARDS and variant
+    part = BoardPart(variant=variant, cmdline=cmdline, config=dict(_SMALL_GPU) if small else {})
     origin = f"board {plan.board.name}"
     settings = [
         Setting(path=f"board.{name}", value=value, origin=origin) for name, value in part.config.items()
@@ -59,12 +63,12 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
 
 
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
-    """Return the files for a Raspberry Pi's FAT partition; a VM needs none."""
+    """Return the files for the FAT partition: a Raspberry Pi's firmware reads them, or a PC's boot loader."""
     del node, materials
     part = plan.part(BoardPart)
-    if not part.cmdline:
+    if not part.variant:
         return Baked()
-    return Baked(boot=render("board", ["raspberrypi"], {"cmdline": part.cmdline, "config": part.config}))
+    return Baked(boot=render("board", [part.variant], {"cmdline": part.cmdline, "config": part.config}))
 
 
 COMPONENT = Component(part=BoardPart, decide=decide, bake=bake)

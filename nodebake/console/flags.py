@@ -33,6 +33,7 @@ class Flags:
     jobs: str = ""
     images: bool = False
     base: str = ""
+    zst: bool = False
 
     def named(self) -> str:
         """Return the profile.
@@ -65,6 +66,7 @@ class Flags:
             epoch=epoch(),
             jobs=self._workers(),
             base=Path(self.base).absolute() if self.base else None,
+            zst=self.zst,
             stamp=self._stamp(),
             environ=os.environ,
         )

@@ -7,6 +7,7 @@ files to protect (initramfs-init.in, `unpack_apkovl`; apk-tools, `apk_db_read_ov
 from __future__ import annotations
 
 import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
@@ -59,7 +60,9 @@ def write(
 
 def _board_files(boot: Tree, out: Path, epoch: int) -> tuple[Artifact, ...]:
     files = [(path, entry) for path, entry in boot.items() if stat.S_ISREG(entry.mode)]
-    for directory in sorted({(out / "boot" / path).parent for path, _ in files}):
+    for directory in sorted(
+        {out / "boot" / parent for path, _ in files for parent in PurePosixPath(path).parents}
+    ):
         private(directory)
     return tuple(
         artifact("boot", out / "boot" / path, entry.content, root=out.parent, epoch=epoch)

@@ -12,13 +12,13 @@ import threading
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from nodebake.errors import BuildError
 from nodebake.tree import record, write_tar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from nodebake.tree import Entry, Tree
 
@@ -142,6 +142,17 @@ def gzip_member(data: bytes, *, align: int = 1) -> bytes:
         extra = struct.pack("<H2sH", 4 + blank, b"nb", blank) + bytes(blank)
     head = start + struct.pack("<BLBB", flags, 0, 0, _UNKNOWN_SYSTEM)
     return b"".join((head, extra, body, trailer))
+
+
+def zstd_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file compressed with zstd, piece by piece.
+
+    With its worker zstd cuts its input into jobs of its own; their number does not count (zstd.h,
+    ZSTD_c_nbWorkers), so the bytes are the same everywhere.
+    """
+    from zstandard import ZstdCompressor  # noqa: PLC0415 - slow to import, and few builds need it
+
+    yield from ZstdCompressor(level=LEVEL, threads=1, write_checksum=True).read_to_iter(file)
 
 
 def _zstd_frame(data: bytes) -> bytes:

@@ -73,6 +73,25 @@ def artifact(
     return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256.hexdigest())
 
 
+def streamed(kind: str, path: Path, chunks: Iterable[bytes], *, root: Path, epoch: int) -> Artifact:
+    """Write a file that is too large to be in memory; the arguments are those of `artifact`.
+
+    Raises:
+        BuildError: it could not be written; a file that was there before is unchanged.
+    """
+    sha256, size = hashlib.sha256(), 0
+
+    def passed() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chunks:
+            sha256.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    replace(path, passed(), epoch=epoch)
+    return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256.hexdigest())
+
+
 def twin(of: Artifact, path: Path, chunks: Iterable[bytes], *, root: Path, epoch: int) -> Artifact:
     """Put an artefact of this build at a second place: the same file, or a copy where links do not work.
 

@@ -73,10 +73,10 @@ def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     Args and errors are those of `build`; where the operating system's release cannot be had, the other
     artefacts are written all the same.
     """
-    imaging.check(plan)
+    imaging.check(plan, options)
     manifest, until = _bake(plan, options, progress, ask)
-    shared, used = imaging.base(plan, manifest, options, progress)
-    manifest = result.more(manifest, used, imaging.images(plan, manifest, shared, options, progress))
+    shared, used = imaging.cards(plan, manifest, options, progress)
+    manifest = result.with_images(manifest, used, imaging.images(plan, manifest, shared, options, progress))
     result.finish(options.out, manifest)
     _leave_stamp(plan, options, until)
     return manifest

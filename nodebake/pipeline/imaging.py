@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nodebake.bases import alpine
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats import card
+from nodebake.formats.card.layout import up
 from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
 from nodebake.sources import Sources, Want
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nodebake.formats.card import Card
@@ -24,46 +27,75 @@ if TYPE_CHECKING:
 
 _ON_CARD = {"apkovl": 1, "boot": 2}
 """Kinds of artefacts that a card takes, with how many directories they lie in under the build's own."""
+# Bytes that a node's own files are reckoned to, so that most nodes share one base.
+_ROOM = 32 << 20
 
 
-def check(plan: Plan) -> None:
+def check(plan: Plan, options: Options) -> None:
     """See that there can be images of `plan`.
 
     Raises:
-        UsageError: there cannot be any.
+        UsageError: there cannot be any, or the base that was named is not there.
+        InputError: a tool is not installed.
     """
-    if plan.profile.machine.os != "alpine" or plan.board.firmware != "raspberrypi":
-        raise UsageError(
-            f"{plan.name}: there are no images for {plan.profile.machine.os} on {plan.board.name}"
-        )
+    machine = plan.profile.machine
+    if alpine.flavour(plan) is None:
+        what = f"{machine.os} on {plan.board.name} ({plan.arch})"
+        hint = "there are of alpine on a Raspberry Pi, and on vm with x86_64"
+        raise UsageError(f"{plan.name}: there are no images of {what}", hint=hint)
     if "apkovl" not in plan.profile.outputs:
         raise UsageError(f"{plan.name}: an image needs the node's overlay", hint="add apkovl to outputs")
+    if _label(plan) and machine.data and machine.data.filesystem != "ext4":
+        hint = "write ext4, or name another disk's device that is not LABEL="
+        raise UsageError(
+            f"{plan.name}: an image's data partition is not {machine.data.filesystem}", hint=hint
+        )
+    if options.base and not options.base.is_file():
+        raise UsageError(f"--base {options.base} is not a file")
+    card.ready(pc=plan.board.firmware is None)
 
 
-def base(plan: Plan, manifest: Manifest, options: Options, progress: Progress) -> tuple[Card, UsedInput]:
-    """Return what all images have in common, and what it was made of.
+def cards(
+    plan: Plan, manifest: Manifest, options: Options, progress: Progress
+) -> tuple[dict[str, Card], UsedInput]:
+    """Return what images have in common, by node, and what it was made of.
 
     Raises:
         InputError: the operating system's release could not be had; says what was built all the same.
         BuildError: it could not be put onto a partition.
     """
-    want = Want(name="alpine-rpi", version="3.22.1", arch=plan.arch, files=())
+    flavour, bases = alpine.flavour(plan) or alpine.RPI, options.cache / "bases"
+    release = plan.profile.machine.release or plan.board.alpine
+    want = Want(name=flavour.name, version=release, arch=plan.arch, files=())
+    # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
+    rooms = {
+        name: up(sum(item.size for item in items if item.kind in _ON_CARD), _ROOM)
+        for name, items in manifest.nodes.items()
+        if options.node in {"", name}
+    }
     try:
         path, used = _given(options.base, want) if options.base else _pinned(want, options, progress)
+        made = {
+            room: alpine.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
+            for room in sorted(set(rooms.values()))
+        }
     except InputError as error:
         raise _not_had(error, manifest, options) from error
-    room = max(sum(item.size for item in items if item.kind in _ON_CARD) for items in manifest.nodes.values())
-    try:
-        made = alpine.card(path, used.sha256, room=room, cache=options.cache / "bases", progress=progress)
     except OSError as error:
-        raise BuildError(f"{options.cache / 'bases'}: {error.strerror}") from error
-    return made, used
+        raise BuildError(f"{bases} cannot be written: {error.strerror}") from error
+    forms: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
+    return {
+        name: replace(
+            made[room], label=_label(plan), data=_data(plan), forms=tuple(form for form, use in forms if use)
+        )
+        for name, room in rooms.items()
+    }, used
 
 
 def images(
-    plan: Plan, manifest: Manifest, shared: Card, options: Options, progress: Progress
+    plan: Plan, manifest: Manifest, shared: Mapping[str, Card], options: Options, progress: Progress
 ) -> dict[str, tuple[Artifact, ...]]:
-    """Write an image for every node that was built; return them by node.
+    """Write the images of the nodes that `shared` has something for; return them by node.
 
     Raises:
         InputError: a tool is not installed.
@@ -72,10 +104,22 @@ def images(
 
     def write(node: NodePlan) -> tuple[Artifact, ...]:
         files = _files(manifest.nodes[node.name], options.out)
-        return (card.write(plan, node, shared, files, out=options.out / node.name, epoch=manifest.epoch),)
+        out = options.out / node.name
+        return card.write(plan, node, shared[node.name], files, out=out, epoch=manifest.epoch)
 
-    nodes = [node for node in plan.nodes if options.node in {"", node.name}]
+    nodes = [node for node in plan.nodes if node.name in shared]
     return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
+
+
+def _label(plan: Plan) -> str:
+    """Return the label of the data partition that lies on the same disk, or nothing."""
+    data = plan.profile.machine.data
+    return data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
+
+
+def _data(plan: Plan) -> int:
+    data = plan.profile.machine.data
+    return data.size if data and data.size else plan.board.data
 
 
 def _files(items: tuple[Artifact, ...], out: Path) -> dict[str, Path]:
@@ -94,20 +138,16 @@ def _pinned(want: Want, options: Options, progress: Progress) -> tuple[Path, Use
 
 
 def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"--base {path}: {error.strerror}") from error
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     named = re.search(r"-(\d+(?:\.\d+)+\w*)-", path.name)
     version = named[1] if named else "unknown"
     return path, UsedInput(name=want.name, version=version, arch=want.arch, source=path.name, sha256=sha256)
 
 
 def _not_had(why: InputError, manifest: Manifest, options: Options) -> InputError:
-    what = str(why).partition("\n")[0]
     return InputError(
-        f"no images were written: {what}",
+        f"no images were written: {why}",
         hint=f"{len(manifest.nodes)} nodes' overlays and boot files were written all the same, "
         f"to {options.out}.\n  The release can come in three ways: --base FILE; "
         f"--mirror DIRECTORY_OR_URL that has it; or put into {options.cache / 'archives'}",

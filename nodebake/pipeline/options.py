@@ -26,6 +26,7 @@ class Options:
         epoch: SOURCE_DATE_EPOCH, seconds since 1970; by default the time of the vault's newest secret.
         jobs: how many nodes are worked on at once.
         base: the operating system's release for images; by default the pinned one.
+        zst: whether images are also written compressed.
         stamp: file to leave the build's stamp in; none without it.
         environ: where the profile may say a pass phrase is.
     """
@@ -39,6 +40,7 @@ class Options:
     epoch: int | None = None
     jobs: int = 2
     base: Path | None = None
+    zst: bool = False
     stamp: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
+from nodebake.formats.card import KINDS
 from nodebake.formats.writing import replace
 from nodebake.manifest import Artifact, Manifest
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nodebake.plan import Plan
     from nodebake.sources import Fetched
 
+    Artifacts = tuple[Artifact, ...]
+
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 
 
@@ -26,11 +29,12 @@ def manifest(
     options: Options,
     epoch: int,
     fetched: Mapping[str, Fetched],
-    written: tuple[Mapping[str, tuple[Artifact, ...]], tuple[Artifact, ...]],
+    written: tuple[Mapping[str, Artifacts], Artifacts],
 ) -> Manifest:
     """Return the index of what was written.
 
-    With `options.node`, other nodes keep what an earlier build of the same cluster, time and inputs wrote.
+    Of an earlier build of the same cluster, time and inputs stay images whose node's own files are the same,
+    and, with `options.node`, the other nodes.
 
     Args:
         plan: the cluster.
@@ -42,9 +46,8 @@ def manifest(
     nodes, operator = written
     inputs = tuple(used for one in fetched.values() for used in one.used)
     before = _before(options.out)
-    same = (plan.profile.cluster.name, epoch, inputs)
-    if options.node and before and (before.cluster, before.epoch, before.inputs) == same:
-        nodes = {**before.nodes, **nodes}
+    if before and (before.cluster, before.epoch) == (plan.profile.cluster.name, epoch):
+        nodes, inputs = _with_those_before(nodes, inputs, before, others=bool(options.node))
     order = [node.name for node in plan.nodes if node.name in nodes]
     return Manifest(
         profile=plan.name,
@@ -56,10 +59,42 @@ def manifest(
     )
 
 
-def more(before: Manifest, used: UsedInput, written: Mapping[str, tuple[Artifact, ...]]) -> Manifest:
-    """Return the index of a build with further artefacts by node, and what they were made of."""
-    nodes = {name: (*items, *written.get(name, ())) for name, items in before.nodes.items()}
-    return changed(before, inputs=(*before.inputs, used), nodes=nodes)
+def with_images(before: Manifest, used: UsedInput, written: Mapping[str, Artifacts]) -> Manifest:
+    """Return the index of a build after images were written, by node, from `used`.
+
+    An image's other forms stay for as long as the image is the same.
+    """
+    nodes = dict(before.nodes)
+    for name, items in written.items():
+        gone = {item.kind for item in items} if set(items) & set(before.nodes[name]) else KINDS
+        stay = [item for item in before.nodes[name] if item.kind not in gone]
+        nodes[name] = tuple(sorted((*stay, *items), key=_last_images))
+    others = any(item.kind in KINDS for name in before.nodes.keys() - written for item in before.nodes[name])
+    inputs = [one for one in before.inputs if one.name != used.name or others]
+    return changed(before, inputs=tuple(dict.fromkeys((*inputs, used))), nodes=nodes)
+
+
+def _last_images(item: Artifact) -> int:
+    return KINDS.index(item.kind) if item.kind in KINDS else -1
+
+
+def _with_those_before(
+    nodes: Mapping[str, Artifacts], inputs: tuple[UsedInput, ...], before: Manifest, *, others: bool
+) -> tuple[Mapping[str, Artifacts], tuple[UsedInput, ...]]:
+    """Return artefacts and inputs with those of an earlier build that are still good.
+
+    These are images whose node's own files are what they were, and other nodes when only one was built.
+    """
+    if not set(inputs) <= set(before.inputs):
+        return nodes, inputs
+    kept = {
+        name: (*items, *(item for item in before.nodes[name] if item.kind in KINDS))
+        for name, items in nodes.items()
+        if set(items) <= set(before.nodes.get(name, ()))
+    }
+    whole = {**(before.nodes if others else {}), **nodes, **kept}
+    imaged = any(item.kind in KINDS for items in whole.values() for item in items)
+    return whole, before.inputs if imaged else inputs
 
 
 def finish(out: Path, manifest: Manifest) -> None:
@@ -89,4 +124,5 @@ def _remove(out: Path, paths: Iterable[str]) -> None:
         if out.resolve() in target.parents:
             target.unlink(missing_ok=True)
             with suppress(OSError):  # not empty
-                target.parent.rmdir()
+                for parent in target.parents:
+                    parent.rmdir()

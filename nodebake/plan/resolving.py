@@ -68,11 +68,15 @@ def _derived(profile: Profile) -> dict[str, tuple[Any, str]]:
     """Return what follows from other values when the profile leaves it open, and from which."""
     board = BOARDS[profile.machine.board]
     authority = f"{profile.cluster.name} etcd CA"
-    return {
+    derived: dict[str, tuple[Any, str]] = {
+        "machine.data.size": (board.data, f"board {board.name}"),
         "machine.arch": (board.arch, f"board {board.name}"),
         "machine.memory": (board.memory, f"board {board.name}"),
         "pki.authority.common_name": (authority, "derived: the cluster's name"),
     }
+    if profile.machine.os == "alpine":
+        derived["machine.release"] = board.alpine, f"board {board.name}"
+    return derived
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - whatever JSON holds

@@ -65,6 +65,8 @@ __all__ = [
     "UserOverlay",
 ]
 
+SMALLEST_DATA = 16 << 20
+"""Bytes; less leaves an ext4 no room beside its journal."""
 SMALLEST_MEMORY = 128 << 20
 """Bytes; less does not start Alpine with etcd."""
 
@@ -92,6 +94,8 @@ class DataPartition(Section):
     place: Literal["boot-disk", "own-disk"] | None = None
     """`boot-disk`: last on the disk a node starts from, made and grown by the node; `own-disk`: one that you
     prepared, for instance on USB. Default: `boot-disk` for Alpine and on a Pi, if found by its label."""
+    size: ByteSize | None = Field(default=None, ge=SMALLEST_DATA)
+    """Its size in an image; default: the board's, which on a card is little, for the node makes it larger."""
 
 
 class Machine(Section):
@@ -101,6 +105,8 @@ class Machine(Section):
     """`alpine` runs OpenRC, `debian` runs systemd."""
     board: Literal["rpi3", "rpi4", "rpi5", "rpi-zero-2w", "vm"] = "vm"
     """Decides the architecture, the memory and the files for the boot partition."""
+    release: Version | None = None
+    """Release of Alpine in images, such as `3.22.1`; default: the board's."""
     arch: Literal["aarch64", "x86_64"] | None = None
     """Default: the board's."""
     memory: ByteSize | None = Field(default=None, ge=SMALLEST_MEMORY)

@@ -1,4 +1,4 @@
-"""Alpine's release for the Raspberry Pi in small: the layout and the names of the real one."""
+"""Alpine's releases in small: the layout and the names of the real ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
+from pycdlib import PyCdlib
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MADE = 1_725_600_000  # September 2024
-FILES = {
+RPI = {
     ".alpine-release": b"alpine-rpi-3.20.3 240906\n",
     "cmdline.txt": b"modules=loop,squashfs,sd-mod,usb-storage quiet console=tty1\n",
     "config.txt": b"kernel=boot/vmlinuz-rpi\ninitramfs boot/initramfs-rpi\ninclude usercfg.txt\n",
@@ -24,17 +27,51 @@ FILES = {
     "apks/aarch64/APKINDEX.tar.gz": b"index",
     "apks/aarch64/libstdc++-13.2.1_git20240309-r0.apk": b"package",
 }
+VIRT = {
+    ".alpine-release": b"alpine-virt-3.20.3 240906\n",
+    "boot/syslinux/syslinux.cfg": b"KERNEL /boot/vmlinuz-virt\n",
+    "boot/vmlinuz-virt": b"kernel" * 40_000,
+    "boot/initramfs-virt": b"initramfs" * 9_000,
+    "boot/modloop-virt": b"modloop" * 50_000,
+    "apks/.boot_repository": b"",
+    "apks/x86_64/APKINDEX.tar.gz": b"index",
+    "apks/x86_64/libstdc++-13.2.1_git20240309-r0.apk": b"package",
+}
 
 
-def release(path: Path, files: dict[str, bytes] | None = None, *extra: tarfile.TarInfo) -> Path:
-    """Write a release's archive of `files` and return its path."""
+def tarball(path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo) -> Path:
+    """Write a release as an archive, and return its path."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, content in (FILES if files is None else files).items():
+        for name, content in files.items():
             member = tarfile.TarInfo(f"./{name}")
             member.size, member.mtime = len(content), MADE
             archive.addfile(member, io.BytesIO(content))
         for member in extra:
             archive.addfile(member)
     path.write_bytes(gzip.compress(packed.getvalue(), compresslevel=1, mtime=0))
+    return path
+
+
+def iso(path: Path, files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> Path:
+    """Write a release as a CD's image, and return its path."""
+    image = PyCdlib()
+    image.new(interchange_level=3, rock_ridge="1.09")
+    folders = {"": ""}
+    for number, name in enumerate(sorted((*files, *(links or {})))):
+        folder, _, base = name.rpartition("/")
+        whole = ""
+        for one in folder.split("/") if folder else ():
+            inner = f"{whole}/{one}"
+            if inner not in folders:
+                folders[inner] = f"{folders[whole]}/D{len(folders)}"
+                image.add_directory(folders[inner], rr_name=one)
+            whole = inner
+        place = f"{folders[whole]}/F{number}.;1"
+        if links and name in links:
+            image.add_symlink(place, base, links[name])
+        else:
+            image.add_fp(io.BytesIO(files[name]), len(files[name]), place, rr_name=base)
+    image.write(str(path))
+    image.close()
     return path

@@ -51,10 +51,11 @@ def test_every_command_shown_is_there(page: Path) -> None:
     assert [(task, flag) for task, used in shown for flag in used if flag not in flags[task]] == []
 
 
-def test_every_flag_of_the_build_is_told() -> None:
-    """README names all of the build's flags in its table of commands."""
-    row = next(line for line in README.splitlines() if line.startswith("| `./invoke build"))
-    assert {flag for flag in _flags()["build"] if flag.startswith("--")} == set(re.findall(r"--[a-z-]+", row))
+@pytest.mark.parametrize("task", ["build", "image"])
+def test_every_flag_is_told(task: str) -> None:
+    """README names all of a command's flags in its table of commands."""
+    row = next(line for line in README.splitlines() if line.startswith(f"| `./invoke {task}"))
+    assert {flag for flag in _flags()[task] if flag.startswith("--")} == set(re.findall(r"--[a-z-]+", row))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,42 +1,53 @@
-"""Whole images for cards: made without root, read back with the tools of others."""
+"""Whole images: made without root, read back with the tools of others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
+import struct
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodebake import command, pipeline
-from nodebake.errors import InputError, UsageError
+from nodebake import command, pipeline, stamp
+from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.manifest import Manifest
 from nodebake.progress import Silent
 from tests.need import need
-from tests.unit.inputs import ARCH, options, profile
-from tests.unit.release import FILES, MADE, release
+from tests.unit import inputs, release
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 MIB = 1 << 20
-NAME = "alpine-rpi-3.20.3-aarch64.tar.gz"
+FAT = 4 * MIB
+RPI, VIRT = "alpine-rpi-3.20.3-aarch64.tar.gz", "alpine-virt-3.20.3-x86_64.iso"
 
 
-def pi(directory: Path) -> Path:
-    """Write a profile of Raspberry Pis and a release into `directory`."""
-    path = directory / "edge.yaml"
-    profile(directory, "alpine", "[apkovl]")
-    path.write_text(path.read_text().replace(f"board: vm, arch: {ARCH}", "board: rpi3"))
-    return release(directory / NAME)
+def profile(directory: Path, board: str = "rpi3", arch: str = "aarch64") -> Path:
+    """Write a profile into `directory`, without the client, and return its path."""
+    path = Path(inputs.profile(directory, "alpine", "[apkovl]"))
+    machine = path.read_text().replace(f"board: vm, arch: {inputs.ARCH}", f"board: {board}, arch: {arch}")
+    path.write_text(machine.replace("data: {}", "data: {size: 16MiB}"))
+    return path
 
 
-def image(directory: Path, **changes: object) -> Manifest:
+def image(directory: Path, base: str | None = RPI, arch: str = "aarch64", **changes: object) -> Manifest:
     """Write the images of the profile that lies in `directory`."""
     plan = pipeline.resolve(str(directory / "edge.yaml"))
-    told = options(directory, arch="aarch64", **{"base": directory / NAME, **changes})
+    told = inputs.options(directory, arch=arch, base=directory / base if base else None, **changes)
     return pipeline.image(plan, options=told, progress=Silent(), ask=None)
+
+
+def build(directory: Path) -> Manifest:
+    """Build the rest of the profile that lies in `directory`."""
+    plan = pipeline.resolve(str(directory / "edge.yaml"))
+    told = inputs.options(directory, arch="aarch64")
+    return pipeline.build(plan, options=told, progress=Silent(), ask=None)
 
 
 @pytest.fixture(scope="module")
@@ -45,89 +56,147 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("mcopy", package="mtools")
     need("mkfs.vfat", package="dosfstools")
     directory = tmp_path_factory.mktemp("first")
-    pi(directory)
-    image(directory)
+    profile(directory)
+    release.tarball(directory / RPI, release.RPI)
+    image(directory, zst=True, stamp=directory / "stamp.json")
     return directory
 
 
-def partition(place: Path, number: int) -> Path:
-    """Copy a partition of x-1's image out of it, where the partition table says that it is."""
-    path = place / "out/x-1/x-1.img"
-    table = json.loads(command.run([need("sfdisk", package="fdisk"), "--json", path]))["partitiontable"]
-    found = table["partitions"][number - 1]
-    to = place / f"p{number}"
-    with path.open("rb") as file:
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a profile of VMs and their images, to look at only."""
+    need("syslinux", package="syslinux")
+    need("qemu-img", package="qemu-utils")
+    directory = tmp_path_factory.mktemp("machine")
+    profile(directory, "vm", "x86_64")
+    release.iso(directory / VIRT, release.VIRT)
+    image(directory, VIRT, "x86_64")
+    return directory
+
+
+@pytest.fixture
+def made(first: Path, tmp_path: Path) -> Path:
+    """Return a directory with images to change."""
+    command.run(["cp", "--archive", "--sparse=always", first, tmp_path / "made"])
+    return tmp_path / "made"
+
+
+def table(disk: Path) -> dict[str, Any]:
+    """Return what sfdisk says of a disk."""
+    sfdisk = need("sfdisk", package="fdisk")
+    assert b"No errors detected" in command.run([sfdisk, "--verify", disk])
+    return dict(json.loads(command.run([sfdisk, "--json", disk]))["partitiontable"])
+
+
+def partition(disk: Path, number: int, to: Path) -> Path:
+    """Copy a partition out of an image, from where the partition table says that it is."""
+    found = table(disk)["partitions"][number - 1]
+    with disk.open("rb") as file:
         file.seek(found["start"] * 512)
-        to.write_bytes(file.read(found["size"] * 512))
-    return to
+        (to / f"p{number}").write_bytes(file.read(found["size"] * 512))
+    return to / f"p{number}"
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return every file below `directory`."""
+    paths = [path for path in directory.rglob("*") if path.is_file()]
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+
+
+def read_back(disk: Path, to: Path) -> Path:
+    """Copy all that is on an image's boot partition with mtools, and return where to."""
+    need("mcopy", package="mtools")
+    (to / "read").mkdir()
+    command.run(["mcopy", "-s", "-m", "-n", "-i", f"{disk}@@{FAT}", "::", to / "read"], env={"TZ": "UTC"})
+    return to / "read"
+
+
+def on_node(node: Path) -> dict[str, bytes]:
+    """Return what a node's own files on its boot partition must be."""
+    boot = contents(node / "boot")
+    overlay = node / f"{node.name}.apkovl.tar.gz"
+    return {**boot, overlay.name: overlay.read_bytes()}
 
 
 def test_the_partition_table_is_what_firmware_wants(first: Path) -> None:
     """To sfdisk it is an MBR: FAT32 (0x0c) first and active, then Linux to the end; both on 4 MiB."""
-    path = first / "out/x-1/x-1.img"
-    sfdisk = need("sfdisk", package="fdisk")
-    table = json.loads(command.run([sfdisk, "--json", path]))["partitiontable"]
-    boot, data = table["partitions"]
-    assert (table["label"], boot["type"], boot["bootable"], data["type"]) == ("dos", "c", True, "83")
+    disk = first / "out/x-1/x-1.img"
+    found = table(disk)
+    boot, data = found["partitions"]
+    assert (found["label"], boot["type"], boot["bootable"], data["type"]) == ("dos", "c", True, "83")
     assert [(one["start"] * 512) % (4 * MIB) for one in (boot, data)] == [0, 0]
-    assert (data["start"] + data["size"]) * 512 == path.stat().st_size
-    assert b"No errors detected" in command.run([sfdisk, "--verify", path])
+    assert (data["start"] + data["size"]) * 512 == disk.stat().st_size
 
 
-def test_the_boot_partition_is_a_sound_fat32(first: Path) -> None:
-    """fsck.fat finds nothing to say and 4 KiB clusters enough for a FAT32; blkid finds the label."""
-    part = partition(first, 1)
+@pytest.mark.parametrize("kind", ["first", "machine"])
+def test_the_boot_partition_is_a_sound_fat32(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Nothing is left to say for fsck.fat, of a boot loader neither; blkid finds the label."""
+    part = partition(request.getfixturevalue(kind) / "out/x-1/x-1.img", 1, tmp_path)
     told = command.run([need("fsck.fat", package="dosfstools"), "-nv", part]).decode()
     assert "32 bit entries" in told
-    assert "4096 bytes per cluster" in told
+    assert "differences" not in told
+    assert int(told.split(" data clusters")[0].rsplit(maxsplit=1)[-1]) > 65525
     probed = command.run([need("blkid", package="util-linux"), "-p", "-o", "export", part]).decode()
     assert {"TYPE=vfat", "VERSION=FAT32", "LABEL=PIBOOT"} <= set(probed.split())
 
 
-def test_the_boot_partition_has_the_release_and_the_node(first: Path) -> None:
+def test_the_boot_partition_has_the_release_and_the_node(first: Path, tmp_path: Path) -> None:
     """All of the release is read back, hidden files too, with the node's files in their places."""
-    need("mcopy", package="mtools")
-    to = first / "read"
-    to.mkdir()
-    command.run(["mcopy", "-s", "-m", "-n", "-i", partition(first, 1), "::", to], env={"TZ": "UTC"})
-    found = {path.relative_to(to).as_posix(): path.read_bytes() for path in to.rglob("*") if path.is_file()}
-    node = first / "out/x-1"
-    own = {
-        "cmdline.txt": (node / "boot/cmdline.txt").read_bytes(),
-        "usercfg.txt": (node / "boot/usercfg.txt").read_bytes(),
-        "x-1.apkovl.tar.gz": (node / "x-1.apkovl.tar.gz").read_bytes(),
-    }
-    assert found == {**FILES, **own}
-    assert found["cmdline.txt"].count(b"\n") == 1
-    assert (to / "boot/vmlinuz-rpi").stat().st_mtime == MADE
+    read = read_back(first / "out/x-1/x-1.img", tmp_path)
+    own = on_node(first / "out/x-1")
+    assert set(own) == {"cmdline.txt", "usercfg.txt", "x-1.apkovl.tar.gz"}
+    assert {**release.RPI, **own} == contents(read)
+    assert (read / "cmdline.txt").read_bytes().count(b"\n") == 1
+    assert (read / "boot/vmlinuz-rpi").stat().st_mtime == release.MADE
 
 
-def test_the_data_partition_is_a_sound_empty_ext4(first: Path) -> None:
-    """E2fsck finds nothing to say; the file system is DATA, empty, and was never mounted."""
-    part = partition(first, 2)
+def test_the_data_partition_is_a_sound_empty_ext4(first: Path, tmp_path: Path) -> None:
+    """Nothing is left to say for e2fsck; the file system is DATA, empty, and was never mounted."""
+    part = partition(first / "out/x-1/x-1.img", 2, tmp_path)
     command.run([need("e2fsck", package="e2fsprogs"), "-fn", part])
     told = command.run([need("dumpe2fs", package="e2fsprogs"), "-h", part]).decode()
     facts = {line.partition(":")[0]: line.partition(":")[2].strip() for line in told.splitlines()}
     assert (facts["Filesystem volume name"], facts["Last mount time"]) == ("DATA", "n/a")
-    assert (
-        command.run(["debugfs", "-R", "ls -p /", part]).count(b"\n") == 3 + 1
-    )  # . .. lost+found, an empty line
+    listed = command.run([need("debugfs", package="e2fsprogs"), "-R", "ls -p /", part]).decode()
+    assert [line.split("/")[5] for line in listed.splitlines() if line] == [".", "..", "lost+found"]
+
+
+def test_a_profile_says_how_large_the_data_partition_is(tmp_path: Path) -> None:
+    """And without one on this disk there is none."""
+    path = profile(tmp_path)
+    release.tarball(tmp_path / RPI, release.RPI)
+    text = path.read_text()
+    for told, sizes in (("size: 64MiB", [64 * MIB]), ("device: /dev/sda1", [])):
+        path.write_text(text.replace("size: 16MiB", told))
+        image(tmp_path, node="x-1")
+        _, *data = table(tmp_path / "out/x-1/x-1.img")["partitions"]
+        assert sizes == [one["size"] * 512 for one in data]
 
 
 def test_two_images_of_the_same_are_the_same(first: Path, tmp_path: Path) -> None:
-    """From the same vault and release, in another place and with an empty cache: byte for byte."""
-    pi(tmp_path)
-    again = image(tmp_path, vault=first / "vault")
-    assert again == Manifest.from_json((first / "out/manifest.json").read_text())
-    assert (tmp_path / "out/x-2/x-2.img").read_bytes() == (first / "out/x-2/x-2.img").read_bytes()
+    """From the same vault and release, in another place, with an empty cache, alone: byte for byte."""
+    profile(tmp_path)
+    shutil.copy(first / RPI, tmp_path)
+    again = image(tmp_path, vault=first / "vault", node="x-2", zst=True, jobs=1)
+    before = Manifest.from_json((first / "out/manifest.json").read_text())
+    assert (again.nodes["x-2"], again.inputs) == (before.nodes["x-2"], before.inputs)
+    for name in ("x-2.img", "x-2.img.zst", "x-2.img.bmap"):
+        assert (tmp_path / "out/x-2" / name).read_bytes() == (first / "out/x-2" / name).read_bytes()
 
 
 def test_no_two_cards_have_an_id_in_common(first: Path) -> None:
     """Disk, FAT and ext4 ids are each node's own."""
-    heads = [(first / f"out/{name}/{name}.img").read_bytes() for name in ("x-1", "x-2", "x-3", "y-1")]
-    fat, ext4 = 4 * MIB, (4 + 272) * MIB
-    for place, size in ((440, 4), (fat + 67, 4), (ext4 + 1024 + 0x68, 16)):
-        assert len({head[place : place + size] for head in heads}) == 4
+    found = set[bytes]()
+    for name in ("x-1", "x-2", "x-3", "y-1"):
+        with (first / f"out/{name}/{name}.img").open("rb") as disk:
+            record = disk.read(512)
+            places = (440, 4), (FAT + 67, 4), (struct.unpack_from("<L", record, 470)[0] * 512 + 1128, 16)
+            for place, size in places:
+                disk.seek(place)
+                found.add(disk.read(size))
+    assert len(found) == 4 * 3
 
 
 def test_images_are_in_the_manifest_and_the_sums(first: Path) -> None:
@@ -138,38 +207,208 @@ def test_images_are_in_the_manifest_and_the_sums(first: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (item.path, item.size, item.sha256) == ("x-3/x-3.img", path.stat().st_size, digest)
     (used,) = [used for used in manifest.inputs if used.name == "alpine-rpi"]
-    assert (used.version, used.source) == ("3.20.3", NAME)
+    assert (used.version, used.source) == ("3.20.3", RPI)
     command.run([need("sha256sum", package="coreutils"), "--check", "SHA256SUMS"], cwd=first / "out")
+
+
+def test_bmaptool_writes_the_same_disk(first: Path, tmp_path: Path) -> None:
+    """From the compressed image and its map, whose digests it checks."""
+    node = first / "out/x-1"
+    bmaptool = need("bmaptool", package="bmap-tools")
+    command.run([bmaptool, "copy", "--bmap", node / "x-1.img.bmap", node / "x-1.img.zst", tmp_path / "disk"])
+    assert (tmp_path / "disk").read_bytes() == (node / "x-1.img").read_bytes()
+
+
+def test_a_disk_may_have_been_full_of_something_else(first: Path, tmp_path: Path) -> None:
+    """With nothing but the mapped blocks written both file systems are sound, with all files."""
+    node, disk = first / "out/x-1", tmp_path / "disk"
+    content, written = (node / "x-1.img").read_bytes(), 0
+    with disk.open("wb") as file:
+        file.write(b"\xa5" * len(content))
+        for span in re.findall(r'chksum="\w+"> ([\d-]+) <', (node / "x-1.img.bmap").read_text()):
+            start, _, last = span.partition("-")
+            file.seek(int(start) * 4096)
+            written += file.write(content[int(start) * 4096 : (int(last or start) + 1) * 4096])
+    assert written < len(content) / 10
+    command.run([need("fsck.fat", package="dosfstools"), "-n", partition(disk, 1, tmp_path)])
+    command.run([need("e2fsck", package="e2fsprogs"), "-fn", partition(disk, 2, tmp_path)])
+    assert {**release.RPI, **on_node(node)} == contents(read_back(disk, tmp_path))
+    # What is no hole in the image is what is mapped, but for a little that ext4 keeps in reserve or wipes.
+    assert abs((node / "x-1.img").stat().st_blocks * 512 - written) < MIB / 4
+
+
+def test_a_vm_starts_by_its_bios(machine: Path, tmp_path: Path) -> None:
+    """The MBR and the active partition have syslinux's code; its configuration is the node's."""
+    disk = machine / "out/x-1/x-1.img"
+    with disk.open("rb") as file:
+        code = file.read(440)
+        file.seek(FAT)
+        assert file.read(512)[3:11] == b"SYSLINUX"
+    assert any(code == Path(name).read_bytes() for name in ("/usr/lib/SYSLINUX/mbr.bin",))
+    found = contents(read_back(disk, tmp_path))
+    assert {"boot/syslinux/ldlinux.sys", "boot/syslinux/ldlinux.c32"} <= set(found)
+    for name, content in {**release.VIRT, **on_node(machine / "out/x-1")}.items():
+        assert found[name] == content
+    assert b"console=ttyS0" in found["boot/syslinux/syslinux.cfg"]
+
+
+def test_a_vm_has_its_disk_in_qemus_own_form(machine: Path) -> None:
+    """qemu-img finds a qcow2 with the same content, and nothing wrong with it."""
+    node = machine / "out/x-1"
+    qemu_img = need("qemu-img", package="qemu-utils")
+    command.run([qemu_img, "check", "-f", "qcow2", node / "x-1.qcow2"])
+    command.run([qemu_img, "compare", "-f", "raw", "-F", "qcow2", node / "x-1.img", node / "x-1.qcow2"])
+
+
+def test_a_second_run_has_nothing_to_do(first: Path) -> None:
+    """The stamp covers images, and the release they were made of."""
+    assert stamp.unchanged(first / "stamp.json", now=0) is not None
+
+
+def test_images_stay_while_what_is_in_them_stays(made: Path) -> None:
+    """A build without images keeps those that have the same overlay in them, and their input in the index."""
+    before = Manifest.from_json((made / "out/manifest.json").read_text())
+    assert before == build(made)
+    assert (made / "out/x-1/x-1.img").exists()
+    assert before == image(made)  # the compressed ones stay as well
+
+
+def test_images_go_with_what_is_in_them(made: Path) -> None:
+    """When an overlay changes, an image of the one before is not left lying about."""
+    path = made / "edge.yaml"
+    path.write_text(path.read_text().replace("192.168.7.1]", "192.168.7.2]"))
+    manifest = build(made)
+    assert {item.kind for item in manifest.artifacts} == {"apkovl", "boot", "operator"}
+    assert not list((made / "out").rglob("*.img*"))
+    assert [used.name for used in manifest.inputs] == ["etcd"]
+
+
+def test_another_release_replaces_all_that_was_made_of_the_first(made: Path) -> None:
+    """Image and input; the compressed form of the old image goes when none is asked for."""
+    release.tarball(made / "alpine-rpi-3.21.0-aarch64.tar.gz", {**release.RPI, "new": b""})
+    manifest = image(made, "alpine-rpi-3.21.0-aarch64.tar.gz")
+    assert [used.version for used in manifest.inputs] == ["3.5.16", "3.21.0"]
+    assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot", "image"}
+    assert not list((made / "out").rglob("*.zst"))
 
 
 def test_without_a_release_the_overlays_are_there_all_the_same(tmp_path: Path) -> None:
     """The error says what was built, and the three ways to supply the release; what was built is whole."""
-    pi(tmp_path)
-    with pytest.raises(
-        InputError, match=r"no images were written: (.|\n)*4 nodes.*(.|\n)*--base(.|\n)*--mirror(.|\n)*cache"
-    ):
-        image(tmp_path, base=None)
+    profile(tmp_path)
+    with pytest.raises(InputError) as caught:
+        image(tmp_path, None)
+    told = str(caught.value)
+    for part in ("no images were written: alpine-rpi 3.22.1", "4 nodes", "--base", "--mirror", "cache"):
+        assert part in told
     manifest = Manifest.from_json((tmp_path / "out/manifest.json").read_text())
     assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot"}
 
 
-def test_a_release_that_climbs_out_is_refused(tmp_path: Path) -> None:
-    """So is one with links, and what is no release at all."""
-    pi(tmp_path)
-    link = tarfile.TarInfo("etc")
-    link.type, link.linkname = tarfile.SYMTYPE, "boot"
-    for bad, told in (
-        (release(tmp_path / "a.tar.gz", {"../x": b""}), "climbs out"),
-        (release(tmp_path / "b.tar.gz", FILES, link), "neither file nor directory: etc"),
-        (release(tmp_path / "c.tar.gz", {"Config.txt": b"", "config.txt": b""}), "one name"),
-        (release(tmp_path / "d.tar.gz", {"etc/hosts": b""}), "is not Alpine's release"),
+def test_a_pinned_release_comes_from_the_mirror_and_then_from_the_cache(tmp_path: Path) -> None:
+    """It is verified, and called by its upstream URL."""
+    profile(tmp_path)
+    path = release.tarball(tmp_path / "alpine-rpi-3.22.1-aarch64.tar.gz", release.RPI)
+    pinned = hashlib.sha256(path.read_bytes()).hexdigest()
+    told = inputs.options(tmp_path, arch="aarch64")
+    told.lock.write_text(told.lock.read_text() + PIN.replace("SHA256", pinned))
+    plan = pipeline.resolve(str(tmp_path / "edge.yaml"))
+    for _ in range(2):
+        manifest = pipeline.image(plan, options=told, progress=Silent(), ask=None)
+        assert manifest.inputs[-1].source == "http://alpine.invalid/v3.22/alpine-rpi-3.22.1-aarch64.tar.gz"
+        path.unlink(missing_ok=True)
+    path.write_bytes(b"something else")
+    shutil.rmtree(told.cache / "archives")
+    with pytest.raises(InputError, match=r"sha256 does not match(.|\n)*4 nodes"):
+        pipeline.image(plan, options=told, progress=Silent(), ask=None)
+
+
+PIN = """
+[alpine-rpi]
+url = "http://alpine.invalid/v{series}/alpine-rpi-{version}-{arch}.tar.gz"
+members = ""
+files = []
+arches = {aarch64 = "aarch64"}
+releases."3.22.1" = {sha256.aarch64 = "SHA256", confidence = "C", confirmed = false}
+"""
+
+
+def _link(name: str, target: str) -> tarfile.TarInfo:
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.SYMTYPE, target
+    return link
+
+
+@pytest.mark.parametrize(
+    ("files", "link", "told"),
+    [
+        ({"../x": b""}, None, "climbs out"),
+        (release.RPI, _link("etc", "boot"), "neither file nor directory: etc"),
+        ({"Config.txt": b"", "config.txt": b""}, None, "Config.txt and config.txt, one name"),
+        ({"etc/hosts": b""}, None, "it has no .alpine-release, "),
+    ],
+)
+def test_a_wrong_release_is_refused(
+    files: Mapping[str, bytes], link: tarfile.TarInfo | None, told: str, tmp_path: Path
+) -> None:
+    """It climbs out, has links, has two names that are one on a FAT, or is none at all."""
+    profile(tmp_path)
+    release.tarball(tmp_path / RPI, files, *([link] if link else []))
+    with pytest.raises(InputError, match=told):
+        image(tmp_path, node="x-1")
+    assert not list((tmp_path / "cache/bases").iterdir())
+
+
+def test_a_wrong_cd_is_refused(tmp_path: Path) -> None:
+    """It has links, or is none at all."""
+    need("syslinux", package="syslinux")
+    profile(tmp_path, "vm", "x86_64")
+    release.iso(tmp_path / VIRT, release.VIRT, {"boot/link": "vmlinuz-virt"})
+    with pytest.raises(InputError, match="neither file nor directory: /boot/link"):
+        image(tmp_path, VIRT, "x86_64", node="x-1")
+    (tmp_path / VIRT).write_bytes(b"no image" * 10_000)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        image(tmp_path, VIRT, "x86_64", node="x-1")
+
+
+def test_what_cannot_have_an_image_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Debian, ARM VMs, a profile without overlays, an xfs, and a base that is not there."""
+    path = profile(tmp_path)
+    good = path.read_text()
+    for old, new, told in (
+        ("os: alpine", "os: debian", "no images of debian on rpi3"),
+        ("board: rpi3, arch: aarch64", "board: vm, arch: aarch64", r"alpine on vm \(aarch64\)"),
+        ("[apkovl]", "[rootfs]", "add apkovl to outputs"),
+        ("size: 16MiB", "filesystem: xfs", "is not xfs"),
+        ("", "", r"--base .*/alpine-rpi.* is not a file"),
     ):
-        with pytest.raises(InputError, match=told):
-            image(tmp_path, base=bad)
+        text = good.replace(old, new)
+        path.write_text(text.replace("[apkovl]", "[rootfs]") if "debian" in text else text)
+        with pytest.raises(UsageError, match=told):
+            image(tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_base_that_is_not_there_is_the_users_error(tmp_path: Path) -> None:
-    """And is named."""
-    pi(tmp_path)
-    with pytest.raises(UsageError, match=r"--base .*/nowhere.tar.gz: No such file"):
-        image(tmp_path, base=tmp_path / "nowhere.tar.gz")
+def test_an_image_that_cannot_be_written_leaves_the_one_before(made: Path) -> None:
+    """A tool that fails half-way: the old image is whole, and nothing half-made lies beside it."""
+    before = (made / "out/x-1/x-1.img").read_bytes()
+    shutil.rmtree(made / "cache/bases")
+    release.tarball(made / RPI, {**release.RPI, "boot/extra": b"x"})
+    (made / "out/x-1/x-1.apkovl.tar.gz").chmod(0o600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "PATH", str(_broken(made, "mke2fs")))
+        with pytest.raises(BuildError, match="no space left"):
+            image(made, node="x-1")
+    assert (made / "out/x-1/x-1.img").read_bytes() == before
+    assert not list((made / "out").rglob(".part*"))
+
+
+def _broken(directory: Path, tool: str) -> Path:
+    """Return a directory with all tools, of which one says that the disk is full."""
+    tools = directory / "tools"
+    tools.mkdir()
+    for name in ("mkfs.vfat", "mmd", "mcopy", "mke2fs"):
+        (tools / name).symlink_to(str(shutil.which(name, path=command.PATH)))
+    (tools / tool).unlink()
+    (tools / tool).write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+    (tools / tool).chmod(0o755)
+    return tools

@@ -1,4 +1,4 @@
-"""A card's whole image, `<node>.img`: partition table, the operating system's FAT partition, the data's ext4.
+"""A whole disk, `<node>.img`: partition table, the operating system's FAT partition, an empty ext4 for data.
 
 What all nodes share is copied; only the node's own files are put in. The file has holes where a partition
 has nothing: what is not a hole must reach the card, zeros too.
@@ -6,23 +6,16 @@ has nothing: what is not a hole must reach the card, zeros too.
 
 from __future__ import annotations
 
-import hashlib
-import mmap
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from nodebake.formats.card import ext4, fat
-from nodebake.formats.card.layout import (
-    FAT32_LBA,
-    LINUX,
-    MIB,
-    START,
-    Partition,
-    record,
-)
-from nodebake.formats.card.ranges import Range, copy
-from nodebake.formats.writing import failed, part
+from nodebake.command import find, run
+from nodebake.formats.card import bmap, ext4, fat
+from nodebake.formats.card.layout import FAT32_LBA, LINUX, MIB, START, Partition, record, up
+from nodebake.formats.card.ranges import Range, copy, digest
+from nodebake.formats.packing import zstd_chunks
+from nodebake.formats.writing import artifact, failed, part, streamed
 from nodebake.manifest import Artifact
 from nodebake.plan import identity
 
@@ -32,50 +25,73 @@ if TYPE_CHECKING:
 
     from nodebake.plan import NodePlan, Plan
 
-__all__ = ["BOOT", "DATA", "Card", "boot_size", "write"]
+__all__ = ["BOOT", "KINDS", "Card", "Form", "boot_size", "ready", "write"]
 
-BOOT, DATA = "PIBOOT", "DATA"
-SMALL = 32 * MIB
-"""Bytes of a data partition that is to grow on its card."""
-_ROOM = 1.5  # times what is on the boot partition: a later overlay and a later kernel fit beside it
-_STEP = 16 * MIB
+KINDS = ("image", "qcow2", "image-zst", "bmap")
+"""Of the artefacts that `write` gives: the image, and its other forms."""
+Form = Literal["qcow2", "zst"]
+BOOT = "PIBOOT"
+_TOOLS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs"}
+_PC_TOOLS = {"qemu-img": "qemu-utils", "syslinux": "syslinux"}
+_ROOM = 1.5  # times what is on the boot partition: a later overlay or kernel fits beside it
+_STEP = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What the cards of one cluster have in common.
+    """What the disks of one cluster have in common.
 
     Attributes:
         boot: a FAT file system with the operating system.
         ranges: what of it means something.
-        data: bytes of the data partition, the last one.
+        code: what a PC's BIOS starts; empty for a Raspberry Pi.
+        label: the data partition's, which is the last one; empty when there is none.
+        data: its size in bytes.
+        forms: in which forms the image is written besides.
     """
 
     boot: Path
     ranges: tuple[Range, ...]
-    data: int = SMALL
+    code: bytes = b""
+    label: str = ""
+    data: int = 0
+    forms: tuple[Form, ...] = ()
 
     @property
-    def partitions(self) -> tuple[Partition, Partition]:
-        """The boot partition and the data partition."""
+    def partitions(self) -> tuple[Partition, ...]:
+        """The boot partition, and the data partition if there is one."""
         boot = Partition(start=START, size=self.boot.stat().st_size, kind=FAT32_LBA, bootable=True)
-        return boot, Partition(start=boot.end, size=self.data, kind=LINUX)
+        data = Partition(start=up(boot.end, _STEP), size=up(self.data, _STEP), kind=LINUX)
+        return (boot, data) if self.label else (boot,)
+
+
+def ready(*, pc: bool) -> None:
+    """See that every tool is there that an image is made with.
+
+    Args:
+        pc: whether a BIOS is to start it, in a virtual machine.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    for tool, package in {**_TOOLS, **(_PC_TOOLS if pc else {})}.items():
+        find(tool, package=package)
 
 
 def boot_size(content: int) -> int:
     """Return how large a boot partition should be that gets `content` bytes."""
-    return max(fat.SMALLEST, -(-int(content * _ROOM) // _STEP) * _STEP)
+    return max(fat.SMALLEST, up(int(content * _ROOM), _STEP))
 
 
 def write(
     plan: Plan, node: NodePlan, card: Card, files: Mapping[str, Path], *, out: Path, epoch: int
-) -> Artifact:
-    """Write the node's image.
+) -> tuple[Artifact, ...]:
+    """Write the node's image, and its other forms.
 
     Args:
         plan: the cluster.
-        node: whose card.
-        card: what all cards share.
+        node: whose disk.
+        card: what all disks share.
         files: the node's own, by their path on the boot partition.
         out: the node's directory; its parent is the build's root.
         epoch: seconds since 1970.
@@ -86,31 +102,67 @@ def write(
     """
     path = out / f"{node.name}.img"
     try:
-        with part(path) as image:
-            _assemble(image, plan, node, card, files, epoch)
-            sha256 = _digest(image)
-            os.utime(image, (epoch, epoch))
-            size = image.stat().st_size
-            image.replace(path)
+        with part(path) as new:
+            _assemble(new, plan, node, card, files, epoch)
+            image = _placed("image", new, path, epoch)
+        forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch)]
     except OSError as error:
         raise failed(path, error) from error
-    return Artifact(kind="image", path=path.relative_to(out.parent).as_posix(), size=size, sha256=sha256)
+    return image, *forms
 
 
 def _assemble(
     image: Path, plan: Plan, node: NodePlan, card: Card, files: Mapping[str, Path], epoch: int
 ) -> None:
-    who, (boot, data) = identity(plan.profile.cluster.name, node.name), card.partitions
+    who, partitions = identity(plan.profile.cluster.name, node.name), card.partitions
+    boot = partitions[0]
     descriptor = os.open(image, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "r+b", buffering=0), card.boot.open("rb") as base:  # noqa: PTH123 - private from birth
-        os.truncate(descriptor, data.end)
+        os.truncate(descriptor, partitions[-1].end)
         copy(base.fileno(), descriptor, card.ranges, at=boot.start)
         fat.identify(descriptor, who.boot, at=boot.start)
-        os.pwrite(descriptor, record(who.disk, (boot, data)), 0)
+        os.pwrite(descriptor, record(who.disk, partitions, code=card.code), 0)
     fat.fill(image, files, epoch=epoch, at=boot.start)
-    ext4.make(image, data, label=DATA, unique=who.data, epoch=epoch)
+    for data in partitions[1:]:
+        ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
 
 
-def _digest(image: Path) -> str:
-    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
+def _placed(kind: str, new: Path, path: Path, epoch: int) -> Artifact:
+    """Give the whole file `new` its name."""
+    sha256, size = digest(new), new.stat().st_size
+    os.utime(new, (epoch, epoch))
+    new.replace(path)
+    root = path.parent.parent
+    return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256)
+
+
+def _qcow2(image: Path, card: Card, epoch: int) -> tuple[Artifact, ...]:
+    """Write what QEMU likes best: it takes no more room than there is content, however it is copied."""
+    del card
+    path = image.with_suffix(".qcow2")
+    with part(path) as new:
+        new.touch(0o600)
+        argv = [find("qemu-img", package="qemu-utils"), "convert", "-f", "raw", "-O", "qcow2"]
+        run([*argv, image, new])
+        return (_placed("qcow2", new, path, epoch),)
+
+
+def _zst(image: Path, card: Card, epoch: int) -> tuple[Artifact, ...]:
+    """Write what is small to store and to send, and the map of what of it must be written."""
+    root, (boot, *rest) = image.parent.parent, card.partitions
+    ranges = [Range(start=0, end=1), *_moved(fat.used(image, at=boot.start), boot.start)]
+    for data in rest:
+        ranges += _moved(ext4.used(image, data), data.start)
+    with image.open("rb") as file:
+        packed = streamed(
+            "image-zst", image.with_name(f"{image.name}.zst"), zstd_chunks(file), root=root, epoch=epoch
+        )
+    mapped = image.with_name(f"{image.name}.bmap")
+    return packed, artifact("bmap", mapped, bmap.text(image, ranges), root=root, epoch=epoch)
+
+
+def _moved(ranges: tuple[Range, ...], by: int) -> list[Range]:
+    return [Range(start=one.start + by, end=one.end + by) for one in ranges]
+
+
+_FORMS = {"qcow2": _qcow2, "zst": _zst}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
+from nodebake.formats.card.ranges import Range, joined
 
 if TYPE_CHECKING:
     import uuid
@@ -20,6 +22,9 @@ _FEATURES = (
 # 4 KiB blocks that tables keep room for: 256 GiB, so that it can grow to any card while it is mounted.
 _GROWN = 1 << 26
 _BLOCK = 4096
+# dumpe2fs tells of each group of blocks: "  Free blocks: 1187-8175, 8177".
+_FREE = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
+_RUN = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def make(image: Path, partition: Partition, *, label: str, unique: uuid.UUID, epoch: int) -> None:
@@ -66,3 +71,20 @@ def make(image: Path, partition: Partition, *, label: str, unique: uuid.UUID, ep
         "UNIX_IO_NOZEROOUT": "1",
     }
     run([find("mke2fs", package="e2fsprogs"), *argv, *ids, image, str(blocks)], env=env)
+
+
+def used(image: Path, partition: Partition) -> tuple[Range, ...]:
+    """Return which blocks of the file system in `partition` are in use, counted from its beginning.
+
+    Raises:
+        InputError: e2fsprogs is not installed.
+        BuildError: it could not be read.
+    """
+    dumpe2fs = find("dumpe2fs", package="e2fsprogs")
+    told = run([dumpe2fs, f"{image}?offset={partition.start}"]).decode()
+    taken, ranges = 0, []
+    for group in _FREE.findall(told):
+        for first, last in _RUN.findall(group):
+            ranges.append(Range(start=taken * _BLOCK, end=int(first) * _BLOCK))
+            taken = int(last or first) + 1
+    return joined((*ranges, Range(start=taken * _BLOCK, end=partition.size)))

@@ -11,15 +11,22 @@ from __future__ import annotations
 import io
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pycdlib import PyCdlib
+from pycdlib.dr import DirectoryRecord
+from pycdlib.pycdlibexception import PyCdlibException
+
+from nodebake.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 LABEL = "cidata"
+UNPACKED_LIMIT = 600 << 20
 SECTOR = 2048
 _SYSTEM_AREA = 16 * SECTOR  # unused; the primary volume descriptor follows (ECMA-119, 6.2.1 and 6.7.1)
 _ROOT = _SYSTEM_AREA + 156  # its root directory record (ECMA-119, 8.4.18)
@@ -63,6 +70,40 @@ def head(slots: Sequence[Slot], *, epoch: int) -> tuple[bytes, bytes]:
     fixed = bytearray(image.getbuffer()[: first * SECTOR])
     _set_times(fixed, epoch)
     return bytes(fixed[:_SYSTEM_AREA]), bytes(fixed[_SYSTEM_AREA:])
+
+
+def unpack(packed: BinaryIO, to: Path, *, name: str, limit: int = UNPACKED_LIMIT) -> None:
+    """Unpack an image with Rock Ridge names into the empty directory `to`: its files and directories.
+
+    Args:
+        packed: the image.
+        to: where it goes.
+        name: what to call it in messages.
+        limit: bytes that all files together may have.
+
+    Raises:
+        InputError: it is no such image, is too large, or has what is neither file nor directory.
+        OSError: as writing does.
+    """
+    iso = PyCdlib()
+    try:
+        iso.open_fp(packed)
+        for folder, _, names in iso.walk(rr_path="/"):
+            for path in (f"{folder.rstrip('/')}/{each}" for each in names):
+                found = iso.get_record(rr_path=path)
+                limit -= found.get_data_length()
+                extensions = found.rock_ridge if isinstance(found, DirectoryRecord) else None
+                if extensions is None or extensions.is_symlink() or ".." in path.split("/"):
+                    raise InputError(f"{name}: has what is neither file nor directory: {path}")
+                if limit < 0:
+                    raise InputError(f"{name}: unpacks to more bytes than it may")
+                (to / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+                iso.get_file_from_iso(str(to / path.lstrip("/")), rr_path=path)
+    except (PyCdlibException, struct.error) as error:
+        raise InputError(f"{name}: cannot be unpacked: {error}") from error
+    finally:
+        with suppress(PyCdlibException):
+            iso.close()
 
 
 def sectors(size: int) -> int:
