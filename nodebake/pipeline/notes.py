@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from nodebake.profile.schema import Pki
+    from nodebake.profile.pki import Pki
     from nodebake.vault import LedgerRow, Vault
 
 

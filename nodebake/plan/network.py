@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from nodebake.errors import Problem
     from nodebake.profile.load import Loaded
-    from nodebake.profile.schema import Address, Interface, Network, Node
+    from nodebake.profile.schema import Network, Node
+    from nodebake.profile.types import Address, Interface
 
 AnyNetwork = IPv4Network | IPv6Network
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from nodebake.errors import Problem
 from nodebake.profile.positions import Written, join
-from nodebake.profile.schema import Profile, Section
+from nodebake.profile.schema import Profile
+from nodebake.profile.section import Section
 from nodebake.profile.types import told
 
 if TYPE_CHECKING:

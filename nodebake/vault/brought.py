@@ -11,7 +11,7 @@ from nodebake.pki import same_certificates
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nodebake.profile import schema
+    from nodebake.profile.pki import Authority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Brought:
     chain_path: Path | None
 
     @classmethod
-    def named(cls, section: schema.Authority, directory: Path) -> Brought | None:
+    def named(cls, section: Authority, directory: Path) -> Brought | None:
         """Return what the profile names, relative to its directory, or None if it brings no authority."""
         if section.certificate is None or section.key is None:
             return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nodebake.profile import schema
+    from nodebake.profile.pki import Pki
     from nodebake.vault.files import Files
 
 CERTIFICATE = "ca.crt"
@@ -40,7 +40,7 @@ def open_vault(
     directory: Path,
     *,
     cluster: str,
-    pki: schema.Pki,
+    pki: Pki,
     profile_dir: Path,
     ask: Callable[[str], str] | None,
     environ: Mapping[str, str],
@@ -78,7 +78,7 @@ def open_vault(
         )
 
 
-def check_first(directory: Path, *, pki: schema.Pki, clock: int | None) -> None:
+def check_first(directory: Path, *, pki: Pki, clock: int | None) -> None:
     """Check, where there is no vault yet, that nodes could accept what one made now would issue.
 
     Args:
@@ -93,7 +93,7 @@ def check_first(directory: Path, *, pki: schema.Pki, clock: int | None) -> None:
         check_clock(clock, _terms(pki, pki.leaf_lifetime).validity(now())[0])
 
 
-def _prepare(pki: schema.Pki, cluster: str, brought: Brought | None, asker: Asker) -> _Prepared:
+def _prepare(pki: Pki, cluster: str, brought: Brought | None, asker: Asker) -> _Prepared:
     if brought is None:
         name = pki.authority.common_name or f"{cluster} etcd CA"
         passphrase = asker.passphrase(twice=True)
@@ -147,7 +147,7 @@ def _in_vault(files: Files, brought: Brought | None) -> Iterator[None]:
         raise UsageError(f"{files.directory / names[error.path]}: {error.what}", hint=error.hint) from error
 
 
-def _terms(pki: schema.Pki, lifetime: str) -> Terms:
+def _terms(pki: Pki, lifetime: str) -> Terms:
     return Terms(
         subject=Subject(**pki.subject.model_dump()),
         algorithm=pki.algorithm,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from nodebake.profile.schema import Passphrase
+    from nodebake.profile.pki import Passphrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from cryptography import x509
 from nodebake.command import run
 from nodebake.errors import BuildError, UsageError
 from nodebake.pki import Authority, LeafRequest, Terms, describe
-from nodebake.profile.schema import Pki
+from nodebake.profile.pki import Pki
 from nodebake.vault import Vault, open_vault
 from nodebake.vault.identity import now
 from tests.need import ROOT, need
@@ -416,7 +416,7 @@ CRASHES = """
 import json, os, resource, signal, sys
 from pathlib import Path
 from nodebake.pki import LeafRequest
-from nodebake.profile.schema import Pki
+from nodebake.profile.pki import Pki
 from nodebake.vault import open_vault
 
 HELD = ("x-1", "x-2")
@@ -502,7 +502,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from nodebake.pki import LeafRequest
-from nodebake.profile.schema import Pki
+from nodebake.profile.pki import Pki
 from nodebake.vault import open_vault
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 d = Path(sys.argv[1])

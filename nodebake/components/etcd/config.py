@@ -14,7 +14,7 @@ from nodebake.components.etcd.keys import KEYS
 if TYPE_CHECKING:
     from nodebake.components.etcd.part import EtcdPart, Pair
     from nodebake.plan import NodePlan
-    from nodebake.profile.schema import Scalar
+    from nodebake.profile.types import Scalar
 
 Value = str | bool | int | float | list[str] | dict[str, str | bool]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nodebake.profile.schema import Scalar
+    from nodebake.profile.types import Scalar
 
 CONFIG_FILE = "/etc/etcd/conf.yml"
 OLDEST_MINOR, NEWEST_MINOR = 4, 7

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nodebake.components.etcd.keys import Key
-    from nodebake.profile.schema import Scalar
+    from nodebake.profile.types import Scalar
 
 _NANOSECONDS = {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION = re.compile(r"^(\d+)(ns|us|ms|s|m|h)$")

@@ -1,0 +1,86 @@
+"""The shape of a profile's section `etcd`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nodebake.profile.section import Section
+from nodebake.profile.types import (
+    AbsolutePath,
+    ByteSize,
+    Retention,
+    Scalar,
+    Version,
+)
+
+
+class TlsPaths(Section):
+    """Where the certificates and keys lie on a node."""
+
+    ca: AbsolutePath = "/etc/etcd/pki/ca.crt"
+    """The authority's certificate: the only one the node trusts."""
+    cert: AbsolutePath = "/etc/etcd/pki/server.crt"
+    """The server's certificate."""
+    key: AbsolutePath = "/etc/etcd/pki/server.key"
+    """The server's key."""
+    peer_cert: AbsolutePath = "/etc/etcd/pki/peer.crt"
+    """The peer's certificate."""
+    peer_key: AbsolutePath = "/etc/etcd/pki/peer.key"
+    """The peer's key."""
+    client_cert: AbsolutePath = "/etc/etcd/pki/client.crt"
+    """The node's own client certificate, for etcdctl."""
+    client_key: AbsolutePath = "/etc/etcd/pki/client.key"
+    """The node's own client key."""
+
+
+class Etcd(Section):
+    """etcd's version, storage and tuning; what is not set comes from the tuning set of `storage`."""
+
+    version: Version = "3.5.16"
+    """Upstream's version."""
+    storage: Literal["sdcard", "ssd", "hdd"] = "ssd"
+    """The medium under the data directory: picks a tuning set."""
+    data_dir: AbsolutePath | None = None
+    """Default: `etcd` on the data partition, or /var/lib/etcd without one."""
+    wal_dir: AbsolutePath | None = None
+    """Where to keep the write-ahead log (in `wal` in it), best on another device; from the first start on."""
+    bin_dir: AbsolutePath = "/usr/local/bin"
+    """Where the binaries go."""
+    client_port: int = Field(default=2379, strict=True, ge=1, le=65535)
+    """Port for clients."""
+    peer_port: int = Field(default=2380, strict=True, ge=1, le=65535)
+    """Port between members."""
+    metrics_port: int = Field(default=2381, strict=True, ge=1, le=65535)
+    """Port on 127.0.0.1 for /livez, /readyz and /metrics, without TLS."""
+    heartbeat_interval: int | None = Field(default=None, strict=True, ge=1, le=10_000)
+    """Milliseconds between a leader's heartbeats."""
+    election_timeout: int | None = Field(default=None, strict=True, ge=5, le=50_000)
+    """Milliseconds without a heartbeat before an election; at least 5 heartbeats."""
+    snapshot_count: int | None = Field(default=None, strict=True, ge=1, le=1_000_000_000)
+    """Committed transactions between snapshots."""
+    quota_backend_bytes: ByteSize | None = None
+    """Size at which the database refuses writes."""
+    max_request_bytes: ByteSize | None = None
+    """Largest request."""
+    auto_compaction_mode: Literal["periodic", "revision"] | None = None
+    """What `auto_compaction_retention` counts."""
+    auto_compaction_retention: Retention | None = None
+    """History to keep: a time such as `1h`, or a number of revisions."""
+    memory_limit: ByteSize | None = None
+    """Go's soft memory limit for etcd (GOMEMLIMIT)."""
+    open_files: int = Field(default=65536, strict=True, ge=1024, le=1_048_576)
+    """Limit on open files; at most what the kernel allows a process by default."""
+    oom_score_adjust: int = Field(default=-900, strict=True, ge=-1000, le=1000)
+    """How unwilling the kernel is to kill etcd when memory runs out: -1000 never, 1000 first."""
+    nice: int = Field(default=-5, strict=True, ge=-20, le=19)
+    """Scheduling priority."""
+    restart_delay: int = Field(default=5, strict=True, ge=1, le=300)
+    """Seconds before etcd is started again after it ended."""
+    log_level: Literal["debug", "info", "warn", "error"] = "info"
+    """How much etcd writes to its log."""
+    tls: TlsPaths = TlsPaths()
+    """Where certificates and keys lie on a node."""
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+    """Further settings of etcd's configuration file by its own names; checked against the version."""
