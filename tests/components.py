@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import stat
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -106,3 +107,17 @@ def baked(plan: Plan, name: str = "m1", *, programs: Mapping[str, bytes] | None 
 def text(tree: Tree, path: str) -> str:
     """Return a file's text."""
     return tree[path].content.decode()
+
+
+def laid(tree: Tree, root: Path) -> Path:
+    """Lay a node's files into a directory, without their owners, and return it."""
+    for path, entry in tree.items():
+        to = root / path
+        if stat.S_ISDIR(entry.mode):
+            to.mkdir(parents=True, exist_ok=True)
+        elif stat.S_ISLNK(entry.mode):
+            to.symlink_to(entry.content.decode())
+        else:
+            to.write_bytes(entry.content)
+            to.chmod(stat.S_IMODE(entry.mode))
+    return root

@@ -5,42 +5,28 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import platform
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nodebake.sources import Want
 from tests.need import need
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nodebake.pipeline import Options
 
-ARCH = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+HOST = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
 MACHINES = {"x86_64": 62, "aarch64": 183}  # elf.h
-RELEASE = "etcd-v3.5.16-linux-host"
-LOCK = """\
-schema = 1
-[etcd]
-url = "http://etcd.invalid/etcd-v{{version}}-linux-{{arch}}.tar.gz"
-members = "etcd-v{{version}}-linux-{{arch}}/{{file}}"
-files = ["etcd", "etcdctl"]
-arches = {{{arch} = "host"}}
-releases."3.5.16" = {{sha256.{arch} = "{sha256}", confidence = "C", confirmed = true}}
-[debian]
-mirror = "http://debian.invalid"
-suite = "trixie"
-component = "main"
-runtime = "libc6"
-keyrings = ["/dev/null"]
-arches = {{{arch} = "host"}}
-[debian.etcd]
-etcd = {{package = "etcd-server", member = "usr/bin/etcd"}}
-etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
-"""
+WANT = Want(name="etcd", version="3.5.16", arch=HOST, files=("etcd", "etcdctl"))
+RELEASE = "etcd-v3.5.16-host"
 PROFILE = f"""\
 schema: 1
 cluster: {{name: edge, domain: edge.example.com}}
-machine: {{os: OS, board: vm, arch: {ARCH}, data: {{}}}}
+machine: {{os: OS, board: vm, arch: {HOST}, data: {{}}}}
 network: {{interface: eth0, gateway: [192.168.7.1]}}
 nodes:
   - {{name: x-1, address: [192.168.7.11/24]}}
@@ -59,9 +45,48 @@ def profile(directory: Path, system: str = "debian", outputs: str = "[nocloud, r
     return str(path)
 
 
-def mirrored(directory: Path, arch: str = ARCH) -> dict[str, Path | str]:
+def busybox() -> bytes:
+    """Return a static program of this machine's architecture."""
+    return Path(need("busybox", package="busybox-static")).read_bytes()
+
+
+def write_lock(
+    directory: Path,
+    sha256: str,
+    url: str,
+    *,
+    arch: str = HOST,
+    debian: str = "http://debian.invalid",
+    keyrings: Sequence[str] = ("/dev/null",),
+) -> Path:
+    """Write a lock file that pins one release of etcd at a server, and knows Debian's archive at another."""
+    text = f"""
+schema = 1
+[etcd]
+url = "{url}/rel/v{{version}}/etcd-v{{version}}-{{arch}}.tar.gz"
+members = "etcd-v{{version}}-{{arch}}/{{file}}"
+files = ["etcd", "etcdctl"]
+arches = {{{arch} = "host"}}
+releases."3.5.16" = {{sha256.{arch} = "{sha256}", confidence = "C", confirmed = true}}
+[debian]
+mirror = "{debian}"
+suite = "trixie"
+component = "main"
+runtime = "libc6"
+keyrings = {json.dumps(keyrings)}
+arches = {{{arch} = "host"}}
+[debian.etcd]
+etcd = {{package = "etcd-server", member = "usr/bin/etcd"}}
+etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
+"""
+    path = directory / "sources.lock"
+    path.write_text(text)
+    return path
+
+
+def mirrored(directory: Path, arch: str = HOST) -> dict[str, Path | str]:
     """Write lock and mirror into `directory`; return the options that name them."""
-    program = bytearray(Path(need("busybox", package="busybox-static")).read_bytes())
+    program = bytearray(busybox())
     program[18] = MACHINES[arch]  # what its header says is all that is looked at
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -71,8 +96,7 @@ def mirrored(directory: Path, arch: str = ARCH) -> dict[str, Path | str]:
             archive.addfile(member, io.BytesIO(program))
     content = gzip.compress(packed.getvalue(), compresslevel=1, mtime=0)
     (directory / f"{RELEASE}.tar.gz").write_bytes(content)
-    lock = directory / "sources.lock"
-    lock.write_text(LOCK.format(arch=arch, sha256=hashlib.sha256(content).hexdigest()))
+    lock = write_lock(directory, hashlib.sha256(content).hexdigest(), "http://etcd.invalid", arch=arch)
     return {"lock": lock, "mirror": str(directory), "cache": directory / "cache"}
 
 
@@ -84,7 +108,7 @@ def options(directory: Path, **changes: object) -> Options:
         "out": directory / "out",
         "vault": directory / "vault",
         "jobs": 2,
-        **mirrored(directory, str(changes.pop("arch", ARCH))),
+        **mirrored(directory, str(changes.pop("arch", HOST))),
         **changes,
     }
     return Options(**told)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ RPI, VIRT = "alpine-rpi-3.20.3-aarch64.tar.gz", "alpine-virt-3.20.3-x86_64.iso"
 def profile(directory: Path, board: str = "rpi3", arch: str = "aarch64") -> Path:
     """Write a profile into `directory`, without the client, and return its path."""
     path = Path(inputs.profile(directory, "alpine", "[apkovl]"))
-    machine = path.read_text().replace(f"board: vm, arch: {inputs.ARCH}", f"board: {board}, arch: {arch}")
+    machine = path.read_text().replace(f"board: vm, arch: {inputs.HOST}", f"board: {board}, arch: {arch}")
     path.write_text(machine.replace("data: {}", "data: {size: 16MiB}"))
     return path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 import subprocess
 import time
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
-from tests.components import baked, plan_of
+from tests.components import baked, laid, plan_of
 from tests.need import need, need_etcd, need_root
 
 if TYPE_CHECKING:
@@ -63,18 +62,6 @@ class Room:
             return []
 
 
-def _lay(tree: Tree, root: Path) -> None:
-    for path, entry in tree.items():
-        to = root / path
-        if stat.S_ISDIR(entry.mode):
-            to.mkdir(parents=True, exist_ok=True)
-        elif stat.S_ISLNK(entry.mode):
-            to.symlink_to(entry.content.decode())
-        else:
-            to.write_bytes(entry.content)
-            to.chmod(stat.S_IMODE(entry.mode))
-
-
 def _artifact(directory: Path) -> Tree:
     plan = plan_of(
         directory,
@@ -94,7 +81,7 @@ def _artifact(directory: Path) -> Tree:
 
 @contextmanager
 def _open(root: Path, tree: Tree) -> Iterator[Room]:
-    _lay(tree, root)
+    laid(tree, root)
     (root / "etc/pam.d").mkdir()
     for path, content in {"etc/passwd": ACCOUNTS, "etc/group": GROUP, "etc/pam.d/other": PAM}.items():
         (root / path).write_text(content)

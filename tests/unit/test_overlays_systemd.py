@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import pytest
 from nodebake.command import run
 from nodebake.formats.card import ext4
 from nodebake.formats.card.layout import LINUX, MIB, Partition
-from tests.components import KEY, baked, plan_of, text
+from tests.components import KEY, baked, laid, plan_of, text
 from tests.need import need, need_root
 from tests.unit.diskless import SECTOR, Card, card
 
@@ -34,15 +33,7 @@ GROWN: dict[str, Any] = CHANGES | {"machine": CHANGES["machine"] | {"data": {"pl
 
 
 def _root(tree: Tree, root: Path) -> Path:
-    for path, entry in tree.items():
-        to = root / path
-        if stat.S_ISDIR(entry.mode):
-            to.mkdir(parents=True, exist_ok=True)
-        elif stat.S_ISLNK(entry.mode):
-            to.symlink_to(entry.content.decode())
-        else:
-            to.write_bytes(entry.content)
-            to.chmod(stat.S_IMODE(entry.mode))
+    laid(tree, root)
     # Programs of the target that the units call.
     for name in ("systemd-sysusers", "systemd-tmpfiles", "nft"):
         (root / "usr/bin").mkdir(exist_ok=True)

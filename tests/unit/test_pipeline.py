@@ -143,7 +143,7 @@ def test_a_node_that_is_not_there_is_refused_with_those_that_are(place: Path) ->
 def test_a_wrong_input_mints_nothing(place: Path) -> None:
     """An archive that does not verify ends the build before there is a vault."""
     told = options(place)
-    (place / "etcd-v3.5.16-linux-host.tar.gz").write_bytes(b"something else")
+    (place / "etcd-v3.5.16-host.tar.gz").write_bytes(b"something else")
     with pytest.raises(InputError):
         pipeline.build(pipeline.resolve(str(place / "edge.yaml")), options=told, progress=Silent(), ask=None)
     assert not (place / "vault").exists()

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -25,18 +24,13 @@ from nodebake.progress import Silent
 from nodebake.sources import Fetched, Sources, Want
 from tests.need import ROOT, missing, need, need_root, shared
 from tests.serving import Page, Site, serving
+from tests.unit import inputs
+from tests.unit.inputs import HOST, WANT, busybox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HOST = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-WANT = Want(name="etcd", version="3.5.16", arch=HOST, files=("etcd", "etcdctl"))
-NAME = "etcd-v3.5.16-host.tar.gz"
-
-
-def busybox() -> bytes:
-    """Return a static program."""
-    return Path(need("busybox", package="busybox-static")).read_bytes()
+NAME = f"{inputs.RELEASE}.tar.gz"
 
 
 def release(etcd: bytes, *more: str) -> bytes:
@@ -52,29 +46,7 @@ def release(etcd: bytes, *more: str) -> bytes:
 
 def write_lock(directory: Path, content: bytes, url: str, arch: str = HOST) -> Path:
     """Write a lock file that pins `content` at a server, and whose Debian does not resolve."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    text = f"""
-schema = 1
-[etcd]
-url = "{url}/rel/v{{version}}/etcd-v{{version}}-{{arch}}.tar.gz"
-members = "etcd-v{{version}}-{{arch}}/{{file}}"
-files = ["etcd", "etcdctl"]
-arches = {{{arch} = "host"}}
-releases."3.5.16" = {{sha256.{arch} = "{sha256}", confidence = "C", confirmed = true}}
-[debian]
-mirror = "http://debian.invalid"
-suite = "trixie"
-component = "main"
-runtime = "libc6"
-keyrings = ["/dev/null"]
-arches = {{{arch} = "host"}}
-[debian.etcd]
-etcd = {{package = "etcd-server", member = "usr/bin/etcd"}}
-etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
-"""
-    path = directory / "sources.lock"
-    path.write_text(text)
-    return path
+    return inputs.write_lock(directory, hashlib.sha256(content).hexdigest(), url, arch=arch)
 
 
 def fetch(lock: Path, mirror: str | None = None, want: Want = WANT) -> Fetched:

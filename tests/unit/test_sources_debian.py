@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
-import platform
 import tarfile
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +18,13 @@ from nodebake.progress import Silent
 from nodebake.sources import Fetched, Sources, Want, signature
 from tests.need import need
 from tests.serving import Page, Site, serving
+from tests.unit.inputs import WANT, busybox, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-HOST = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
 ZEROS = "0" * 64
-WANT = Want(name="etcd", version="3.5.16", arch=HOST, files=("etcd", "etcdctl"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,33 +79,17 @@ class World:
 
     def sources(self) -> Sources:
         """Return sources that know this archive only; upstream's host does not resolve."""
-        self.write_lock()
+        rings = (f"{self.directory}/none.gpg", str(self.key.keyring))
+        write_lock(
+            self.directory,
+            ZEROS,
+            "https://upstream.invalid",
+            debian=f"{self.site.url}/debian",
+            keyrings=rings,
+        )
         return Sources(
             lock=self.directory / "sources.lock", cache=self.directory / "cache", progress=Silent()
         )
-
-    def write_lock(self) -> None:
-        """Write a lock file."""
-        text = f"""
-schema = 1
-[etcd]
-url = "https://upstream.invalid/v{{version}}/etcd-v{{version}}-{{arch}}.tar.gz"
-members = "etcd/{{file}}"
-files = ["etcd", "etcdctl"]
-arches = {{{HOST} = "host"}}
-releases."3.5.16" = {{sha256.{HOST} = "{ZEROS}", confidence = "C", confirmed = false}}
-[debian]
-mirror = "{self.site.url}/debian"
-suite = "trixie"
-component = "main"
-runtime = "libc6"
-keyrings = ["{self.directory}/none.gpg", "{self.key.keyring}"]
-arches = {{{HOST} = "arch"}}
-[debian.etcd]
-etcd = {{package = "etcd-server", member = "usr/bin/etcd"}}
-etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
-"""
-        (self.directory / "sources.lock").write_text(text)
 
     def package(self, name: str, version: str, program: bytes) -> str:
         """Put a package into the pool and return its stanza."""
@@ -127,9 +109,9 @@ etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
         until = f"Valid-Until: {self.valid_until}\n" if self.valid_until else ""
         text = (
             f"Origin: Test\nCodename: {self.suite}\n{until}Acquire-By-Hash: yes\nMD5Sum:\n x 1 y\nSHA256:\n"
-            f" {sha256} {len(packed)} main/binary-arch/Packages.xz\n"
+            f" {sha256} {len(packed)} main/binary-host/Packages.xz\n"
         )
-        self.site.pages[f"{where}/main/binary-arch/by-hash/SHA256/{sha256}"] = Page(body=packed)
+        self.site.pages[f"{where}/main/binary-host/by-hash/SHA256/{sha256}"] = Page(body=packed)
         self.site.pages[f"{where}/InRelease"] = Page(body=(signer or self.key).sign(text))
 
 
@@ -138,11 +120,6 @@ def world(keys: tuple[Key, Key], tmp_path: Path) -> Iterator[World]:
     """Return an archive whose key is trusted."""
     with serving() as site:
         yield World(site=site, key=keys[0], directory=tmp_path)
-
-
-def busybox() -> bytes:
-    """Return a static program."""
-    return Path(need("busybox", package="busybox-static")).read_bytes()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,15 +12,9 @@ from hypothesis import strategies as st
 from nodebake.errors import InputError
 from nodebake.sources.elf import LOADERS, inspect
 from nodebake.sources.runtime import closure
-from tests.need import need
+from tests.unit.inputs import HOST, busybox
 
-HOST = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
 OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[HOST]
-
-
-def static() -> bytes:
-    """Return a static program of the host's architecture."""
-    return Path(need("busybox", package="busybox-static")).read_bytes()
 
 
 def dynamic() -> bytes:
@@ -31,7 +24,7 @@ def dynamic() -> bytes:
 
 def test_a_static_program_needs_nothing() -> None:
     """No loader, no libraries."""
-    program = inspect(static(), HOST)
+    program = inspect(busybox(), HOST)
     assert (program.interpreter, program.needed) == ("", ())
 
 
@@ -44,7 +37,7 @@ def test_a_dynamic_program_names_its_loader_and_libraries() -> None:
 def test_a_program_for_another_machine_is_refused_with_both_machines() -> None:
     """It would be a node that never starts."""
     with pytest.raises(InputError, match=rf"etcd is for another machine: 64 bit .* {OTHER} is wanted"):
-        inspect(static(), OTHER, name="etcd")
+        inspect(busybox(), OTHER, name="etcd")
 
 
 def test_a_32_bit_program_is_refused() -> None:
@@ -88,6 +81,6 @@ def test_another_loader_than_glibcs_is_refused() -> None:
 
 def test_a_library_outside_the_c_librarys_package_is_named() -> None:
     """A program that needs more than glibc is refused, not shipped broken."""
-    libraries = {f"usr/lib/x/{Path(LOADERS[HOST]).name}": static()}
+    libraries = {f"usr/lib/x/{Path(LOADERS[HOST]).name}": busybox()}
     with pytest.raises(InputError, match=r"asks for libfoo\.so\.1"):
         closure(libraries, ["libfoo.so.1"], [f"/{LOADERS[HOST]}"], arch=HOST)
