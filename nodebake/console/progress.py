@@ -57,14 +57,16 @@ class Lines:
 
 
 class Drawn:
-    """A listener for a terminal: a bar per task, gone when it is done."""
+    """A listener for a terminal: a bar per task, gone when it is done.
+
+    While there is no task nothing is drawn, for that would wipe out a question on the same terminal.
+    """
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,6 +74,7 @@ class Drawn:
 
     def start(self, task: str, total: int | None = None) -> None:
         """Draw a bar."""
+        self._bars.start()
         self._tasks[task] = self._bars.add_task(task, total=total)
 
     def advance(self, task: str, units: int = 1) -> None:
@@ -83,6 +86,8 @@ class Drawn:
         """Remove the bar."""
         if task in self._tasks:
             self._bars.remove_task(self._tasks.pop(task))
+        if not self._tasks:
+            self._bars.stop()
 
     def note(self, text: str) -> None:
         """Write a line above the bars."""

@@ -85,6 +85,6 @@ def _first_line(path: Path) -> str:
         return next(iter(path.read_text().splitlines()), "")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"cannot read the authority's pass phrase from {path}: {error}",
+            f"cannot read the authority's pass phrase from {path}: {getattr(error, 'strerror', 'not UTF-8')}",
             hint="put it into the first line of that file, or change pki.authority.passphrase",
         ) from error

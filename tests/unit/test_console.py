@@ -109,6 +109,23 @@ def test_a_terminal_gets_bars_and_notes(monkeypatch: pytest.MonkeyPatch) -> None
     assert "[not markup]\n" in shown.getvalue()
 
 
+def test_a_question_is_not_wiped_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no task runs, before the first and after the last, nothing is written to the terminal."""
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to rich, a terminal
+    with console.progress.bars() as bars:
+        quiet = []
+        for _ in range(2):
+            before = shown.getvalue()
+            time.sleep(0.3)
+            quiet.append(shown.getvalue() == before)
+            bars.start("work")
+            bars.finish("work")
+        assert "work" in shown.getvalue()
+    assert quiet == [True, True]
+
+
 def test_a_plan_shows_value_and_origin(tmp_path: Path) -> None:
     """As text each setting is a row with where it came from; as JSON it is for programs."""
     plan = target.plan(tmp_path)
