@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = stamp.CHECKOUT
 CACHE = CHECKOUT / "cache"
+_LATEST = (1 << 32) - 1  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +99,13 @@ def epoch() -> int | None:
     """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/), if it is set.
 
     Raises:
-        UsageError: it is not a number of seconds.
+        UsageError: it is not a number of seconds, or too large a one.
     """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not (text.isascii() and text.isdigit()):
+    if text and not re.fullmatch("[0-9]{1,10}", text, re.ASCII):
         raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+    if text and int(text) > _LATEST:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH {text} is after the year 2106, which not every file system knows"
+        )
     return int(text) if text else None

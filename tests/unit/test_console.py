@@ -202,13 +202,21 @@ def test_interrupting_ends_with_130_and_one_line(
     assert told.endswith("interrupted; what was written before is whole\n")
 
 
-def test_an_epoch_that_is_no_number_ends_with_2() -> None:
+@pytest.mark.parametrize(
+    ("epoch", "message"),
+    [
+        ("yesterday", "SOURCE_DATE_EPOCH is 'yesterday', not a number of seconds since 1970\n"),
+        ("9" * 20, f"SOURCE_DATE_EPOCH is '{'9' * 20}', not a number of seconds since 1970\n"),
+        (
+            "4294967296",
+            "SOURCE_DATE_EPOCH 4294967296 is after the year 2106, which not every file system knows\n",
+        ),
+    ],
+)
+def test_an_epoch_that_cannot_be_used_ends_with_2(epoch: str, message: str) -> None:
     """SOURCE_DATE_EPOCH counts as an argument."""
-    done = invoke("build", "--profile", "pi3", SOURCE_DATE_EPOCH="yesterday")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "SOURCE_DATE_EPOCH is 'yesterday', not a number of seconds since 1970\n",
-    )
+    done = invoke("build", "--profile", "pi3", SOURCE_DATE_EPOCH=epoch)
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_the_schema_is_json() -> None:
