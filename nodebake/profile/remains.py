@@ -23,6 +23,7 @@ _STAND_INS = {"schema": 1, "cluster": {"name": "cluster"}, "machine": {"os": "de
 _DEPENDENT = (
     (r"nodes\[\d+\](\.(name|address).*)?", r"nodes|network\.gateway.*"),
     (r"machine(\.os)?", r"outputs.*|network\.interface|system\.packages|machine\.data.*"),
+    (r"machine(\.(board|data\..*))?", r"machine\.data.*"),
     (r"machine(\.(board|memory))?", r"machine\.arch|etcd\.(quota_backend_bytes|m\w+_(limit|bytes))"),
     (r"etcd\.(heartbeat\w+|election\w+)", r"etcd\.(heartbeat\w+|election\w+)"),
     (r"etcd\.\w+_port", r"etcd\.\w+_port"),
