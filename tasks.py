@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.tasks import task
+from invoke.collection import Collection
+from invoke.tasks import Task, task
 
+import tasks_upkeep
 from nodebake import console
 
 if TYPE_CHECKING:
@@ -173,3 +175,6 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool = Fal
         progress.note(f"warning: {warning}")
     make = pipeline.image if flags.images else pipeline.build
     return options.out, make(plan, options=options, progress=progress, ask=console.ask())
+
+
+ns = Collection(*(each for each in vars().values() if isinstance(each, Task)), *tasks_upkeep.COLLECTIONS)

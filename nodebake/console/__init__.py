@@ -7,7 +7,13 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nodebake.console.flags import Flags
+from nodebake.console.certificates import (
+    certificates_as_json,
+    certificates_as_text,
+    renewed_as_text,
+    rotated_as_text,
+)
+from nodebake.console.flags import Flags, duration, ssh
 from nodebake.console.progress import Lines, bars
 from nodebake.console.text import as_json, built, plan_as_json, plan_as_text
 from nodebake.errors import NodebakeError
@@ -17,7 +23,23 @@ if TYPE_CHECKING:
 
     from nodebake.progress import Progress
 
-__all__ = ["Flags", "as_json", "ask", "built", "plan_as_json", "plan_as_text", "raw", "say", "session"]
+__all__ = [
+    "Flags",
+    "as_json",
+    "ask",
+    "built",
+    "certificates_as_json",
+    "certificates_as_text",
+    "duration",
+    "plan_as_json",
+    "plan_as_text",
+    "raw",
+    "renewed_as_text",
+    "rotated_as_text",
+    "say",
+    "session",
+    "ssh",
+]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nodebake.manifest import Manifest
     from nodebake.pipeline import Options
     from nodebake.plan import Plan
+    from nodebake.upkeep import Ssh
 
 CHECKOUT = stamp.CHECKOUT
 CACHE = CHECKOUT / "cache"
@@ -109,3 +110,35 @@ def epoch() -> int | None:
             f"SOURCE_DATE_EPOCH {text} is after the year 2106, which not every file system knows"
         )
     return int(text) if text else None
+
+
+def ssh(options: Options, identity: str) -> Ssh:
+    """Return how to log in to nodes; `identity` is a private key's file, or empty.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    from nodebake.upkeep import Ssh  # noqa: PLC0415 - loads every room
+
+    path = Path(identity).absolute() if identity else None
+    if path and not path.is_file():
+        raise UsageError(f"--identity {identity}: there is no such file")
+    return Ssh(known_hosts=options.out / "operator/known_hosts", identity=path, environ=options.environ)
+
+
+def duration(flag: str, text: str) -> int | None:
+    """Return the seconds of a flag's value such as `60d`; None if it is not given.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - slow to import
+
+    from nodebake.profile.types import Duration, seconds  # noqa: PLC0415 - the same
+
+    if not text:
+        return None
+    try:
+        return seconds(TypeAdapter(Duration).validate_python(text))
+    except ValidationError as error:
+        raise UsageError(f"{flag} {text} is not a duration", hint="write for instance 60d or 12h") from error

@@ -34,9 +34,9 @@ def plan_as_text(plan: Plan) -> str:
         [
             head,
             "",
-            *_table(("node", "role", "addresses"), nodes),
+            *table(("node", "role", "addresses"), nodes),
             "",
-            *_table(("setting", "value", "from"), rows),
+            *table(("setting", "value", "from"), rows),
             *(f"\nwarning: {warning}" for warning in plan.warnings),
         ]
     )
@@ -54,7 +54,7 @@ def plan_as_json(plan: Plan) -> str:
 
 def built(out: Path, manifest: Manifest) -> str:
     """Return the last lines of a build: where the artefacts are and what to do next."""
-    where = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    where = shown(out)
     size = sum(item.size for item in manifest.artifacts) / (1 << 20)
     node, artifacts = next(iter(manifest.nodes.items()))
     kinds = [item.kind for item in artifacts]
@@ -71,14 +71,20 @@ def built(out: Path, manifest: Manifest) -> str:
     )
 
 
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def shown(path: Path) -> Path:
+    """Return a path as the user would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, with a rule below its head."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

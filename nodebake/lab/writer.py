@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nodebake.errors import BuildError
 from nodebake.lab.record import Stall
@@ -12,9 +12,14 @@ from nodebake.lab.record import Stall
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nodebake.lab.judge import Judge
-
 _RETRY = 0.2
+
+
+class Store(Protocol):
+    """Where keys can be put."""
+
+    def put(self, key: str, value: str) -> None:
+        """Put a key; BuildError unless it was acknowledged."""
 
 
 class Writer:
@@ -26,7 +31,7 @@ class Writer:
         attempted: the same, and the one whose answer never came.
     """
 
-    def __init__(self, judge: Judge, *, prefix: str, clock: Callable[[], float]) -> None:
+    def __init__(self, judge: Store, *, prefix: str, clock: Callable[[], float]) -> None:
         """Prepare to write below `prefix` through `judge`; `clock` tells the lab's seconds."""
         self.prefix = prefix
         self.acknowledged: dict[str, str] = {}
@@ -76,7 +81,7 @@ class Writer:
 
 
 @contextmanager
-def writing(judge: Judge, prefix: str, *, clock: Callable[[], float]) -> Iterator[Writer]:
+def writing(judge: Store, prefix: str, *, clock: Callable[[], float]) -> Iterator[Writer]:
     """Let somebody write below `prefix` in a thread of their own, to the end of the block."""
     writer = Writer(judge, prefix=prefix, clock=clock)
     thread = threading.Thread(target=writer.run, daemon=True)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nodebake import plan as core
 from nodebake import stamp
-from nodebake.components import COMPONENTS, chosen
-from nodebake.errors import ProfileError, UsageError
+from nodebake.components import COMPONENTS
+from nodebake.errors import ProfileError
 from nodebake.formats.writing import private, replace
-from nodebake.pipeline import bakery, imaging, result
+from nodebake.pipeline import imaging, result, workshop
 from nodebake.pipeline.notes import notes
 from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import read
 from nodebake.profile.remains import sound
-from nodebake.sources import Sources
-from nodebake.vault import check_first, open_vault
+from nodebake.vault import check_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
 
     from nodebake.manifest import Manifest
-    from nodebake.plan import NodePlan, Plan
+    from nodebake.plan import Plan
     from nodebake.progress import Progress
-    from nodebake.sources import Fetched
-    from nodebake.vault import Vault
 
 __all__ = ["Options", "build", "image", "resolve"]
 
@@ -86,76 +81,21 @@ def _bake(
     plan: Plan, options: Options, progress: Progress, ask: Callable[[str], str] | None
 ) -> tuple[Manifest, int]:
     """Return what was written, and when the first certificate in it expires."""
-    nodes = _chosen(plan, options.node)
-    with _placed(plan):
-        users = bakery.user_overlays(plan)
+    nodes = workshop.nodes(plan, options.node)
     check_first(options.vault, pki=plan.profile.pki, clock=options.epoch)
     # Before the vault is opened, so that a wrong input does not mint an authority first.
-    fetched = _fetch(plan, options, progress)
-    with _placed(plan), _vault(plan, options, ask) as vault:
-        secrets = _secrets(plan, vault, options.epoch)
-        for note in notes(vault, plan.profile.pki, used=secrets.leaves, directory=options.vault):
+    supplies = workshop.supplies(plan, options, progress)
+    with workshop.opened(plan, options, ask) as vault:
+        oven = workshop.heat(plan, options, vault, supplies)
+        for note in notes(vault, plan.profile.pki, used=oven.secrets.leaves, directory=options.vault):
             progress.note(note)
-        epoch = vault.epoch if options.epoch is None else options.epoch
-        out = private(options.out)
-        oven = bakery.Bakery(plan=plan, secrets=secrets, fetched=fetched, users=users, epoch=epoch, out=out)
         written = oven.nodes(nodes, jobs=options.jobs, progress=progress), oven.operator()
-        manifest = result.manifest(plan, options, epoch, fetched, written)
+        manifest = result.manifest(plan, options, oven.epoch, oven.fetched, written)
         vault.record(oven.holders(manifest))
-        result.finish(out, manifest)
+        result.finish(oven.out, manifest)
         # The last row of each is the one in use: those before it may have expired long ago.
         ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
-    return manifest, min(ends[key] for key in secrets.leaves)
-
-
-def _chosen(plan: Plan, name: str) -> tuple[NodePlan, ...]:
-    chosen = tuple(node for node in plan.nodes if name in {"", node.name})
-    if not chosen:
-        names = ", ".join(node.name for node in plan.nodes)
-        raise UsageError(f"{plan.name} has no node {name}", hint=f"its nodes are {names}")
-    return chosen
-
-
-def _vault(plan: Plan, options: Options, ask: Callable[[str], str] | None) -> AbstractContextManager[Vault]:
-    return open_vault(
-        options.vault,
-        cluster=plan.profile.cluster.name,
-        pki=plan.profile.pki,
-        profile_dir=plan.directory,
-        ask=ask,
-        environ=options.environ,
-    )
-
-
-@contextmanager
-def _placed(plan: Plan) -> Iterator[None]:
-    """Put errors about values that stand in the profile at their lines."""
-    try:
-        yield
-    except UsageError as error:
-        if not plan.marks.nearest(error.path):
-            raise
-        raise ProfileError([plan.marks.problem(error.path, error.what, error.hint)]) from error
-
-
-def _secrets(plan: Plan, vault: Vault, clock: int | None) -> bakery.Secrets:
-    return bakery.Secrets(
-        leaves=vault.leaves(bakery.requests(plan), clock=clock),
-        host_keys=vault.host_keys([node.name for node in plan.nodes]),
-        trust=vault.authority.trust,
-        token=vault.token,
-    )
-
-
-def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
-    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
-    wants = dict.fromkeys(want for component in chosen(plan) for want in component.wants(plan))
-    fetched = {want.name: sources.fetch(want) for want in wants}
-    for want in wants:
-        if fetched[want.name].fallback:
-            used = ", ".join(f"{one.version} from {one.source}" for one in fetched[want.name].used)
-            progress.note(f"{want}: used {used}, because {fetched[want.name].fallback}")
-    return fetched
+    return manifest, min(ends[key] for key in oven.secrets.leaves)
 
 
 def _leave_stamp(plan: Plan, options: Options, until: int) -> None:

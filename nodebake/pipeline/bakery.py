@@ -107,12 +107,15 @@ class Bakery:
         leaves = {name: leaf for (holder, name), leaf in secrets.leaves.items() if holder == DESK}
         return Desk(leaves=leaves, trust=secrets.trust, host_keys=secrets.host_keys)
 
-    def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
-        materials = self._materials(node)
+    def baked(self, node: NodePlan, materials: Materials) -> Baked:
+        """Return all files of a node."""
         parts = [component.bake(self.plan, node, materials) for component in chosen(self.plan)]
-        baked = Baked(
+        return Baked(
             root=merge(*(part.root for part in parts), self.users), boot=merge(*(part.boot for part in parts))
         )
+
+    def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
+        baked = self.baked(node, self.materials(node))
         out = private(self.out / node.name)
         return tuple(
             artifact
@@ -120,7 +123,8 @@ class Bakery:
             for artifact in FORMATS[kind](self.plan, node, baked, out=out, epoch=self.epoch, shared=shared)
         )
 
-    def _materials(self, node: NodePlan) -> Materials:
+    def materials(self, node: NodePlan) -> Materials:
+        """Return what a node is baked from besides the plan."""
         leaves = {want.name: self.secrets.leaves[want.holder, want.name] for want in _wanted(self.plan, node)}
         return Materials(
             fetched=self.fetched,

@@ -53,5 +53,5 @@ def _kept(vault: Vault, pki: Pki, rows: list[LedgerRow]) -> Iterator[str]:
     if kinds:
         yield (
             f"pki.algorithm is {pki.algorithm}, but {len(kinds)} keys made before stay "
-            f"{', '.join(sorted(set(kinds)))}: a vault never replaces a key; the new kind is for new nodes"
+            f"{', '.join(sorted(set(kinds)))}: the new kind is for new nodes, and for certs.renew --new-keys"
         )

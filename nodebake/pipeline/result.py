@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
+from nodebake.formats import renewal
 from nodebake.formats.card import KINDS
 from nodebake.formats.writing import replace
 from nodebake.manifest import Artifact, Manifest
@@ -108,6 +109,21 @@ def finish(out: Path, manifest: Manifest) -> None:
         _remove(out, {item.path for item in before.artifacts} - {item.path for item in manifest.artifacts})
     for name, text in ((MANIFEST, manifest.to_json()), (SUMS, manifest.sums())):
         replace(out / name, (text.encode(),), epoch=manifest.epoch)
+
+
+def amend(out: Path, renewals: Mapping[str, Artifact], operator: tuple[Artifact, ...]) -> None:
+    """Have the index of the build that lies in `out`, if one does, tell what was written since.
+
+    Raises:
+        BuildError: it could not be written.
+    """
+    before = _before(out)
+    if before is None:
+        return
+    nodes = dict(before.nodes)
+    for name in renewals.keys() & nodes.keys():
+        nodes[name] = (*(item for item in nodes[name] if item.kind != renewal.KIND), renewals[name])
+    finish(out, changed(before, nodes=nodes, operator=operator))
 
 
 def _before(out: Path) -> Manifest | None:

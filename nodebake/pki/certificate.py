@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodebake.pki.keys import Algorithm, PublicKey, name_of
@@ -124,6 +124,12 @@ def describe(pem: bytes) -> Facts:
         ValueError: there is none.
     """
     return facts_of(x509.load_pem_x509_certificate(pem))
+
+
+def same_key(one: bytes, other: bytes) -> bool:
+    """Say whether two certificates, PEM, are for the same key."""
+    keys = (x509.load_pem_x509_certificate(pem).public_key() for pem in (one, other))
+    return len({key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys}) == 1
 
 
 def facts_of(certificate: x509.Certificate) -> Facts:

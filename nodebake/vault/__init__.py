@@ -7,7 +7,9 @@
       ca.chain.crt        the certificates above a brought intermediate
       ca.brought          there if the authority was brought along, not minted
       ca.crt              the authority's certificate; written last, nothing is issued before it
-      keys.json           every leaf's key and every node's SSH host key; never replaced, only added to
+      ca-2.key ...        the same of a second authority, once there is one
+      rotation.json       which authority issues, and how far a change to another has come
+      keys.json           every leaf's key and every node's SSH host key
       ledger.json         every certificate ever issued, itself and in words
 
 A batch is two files, keys before certificates, each written whole or not at all: whenever a build
@@ -15,7 +17,9 @@ dies, what it leaves opens, and the next build goes on with the same keys.
 """
 
 from nodebake.vault.ledger import LedgerRow
+from nodebake.vault.looking import Look, look
 from nodebake.vault.opening import check_first, open_vault
+from nodebake.vault.rotation import STEPS, Rotation, Step
 from nodebake.vault.vault import Vault
 
-__all__ = ["LedgerRow", "Vault", "check_first", "open_vault"]
+__all__ = ["STEPS", "LedgerRow", "Look", "Rotation", "Step", "Vault", "check_first", "look", "open_vault"]

@@ -102,12 +102,12 @@ def locked(directory: Path) -> Iterator[Files]:
 
 
 def check_schema(document: Any, known: int) -> None:  # noqa: ANN401 - whatever the file holds
-    """Check that a file has the layout we know.
+    """Check that a file has a layout we know.
 
     Raises:
         ValueError, KeyError, TypeError: it has not.
     """
-    if document["schema"] != known:
+    if not 1 <= document["schema"] <= known:
         raise ValueError(f"schema {document['schema']} is not {known}; a newer nodebake may have written it")
 
 

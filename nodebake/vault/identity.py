@@ -38,9 +38,13 @@ class Identity:
         return f"{self.cluster}-{hashlib.sha256(f'etcd token {self.id}'.encode()).hexdigest()[:16]}"
 
 
-def now() -> dt.datetime:
-    """Return the present: the only look at the clock that what is written depends on."""
-    return dt.datetime.now(dt.UTC)
+def now(epoch: int | None = None) -> dt.datetime:
+    """Return the present: the only look at the clock that what is written depends on.
+
+    Args:
+        epoch: SOURCE_DATE_EPOCH, which stands for the present where something is only told.
+    """
+    return dt.datetime.now(dt.UTC) if epoch is None else dt.datetime.fromtimestamp(epoch, dt.UTC)
 
 
 def check_clock(clock: int | None, begin: dt.datetime) -> None:

@@ -10,10 +10,10 @@ from nodebake.pki import Facts, describe
 from nodebake.vault.files import check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-SCHEMA = 1
-_KEPT = ("holder", "name", "issued", "reason", "artifact", "certificate")
+SCHEMA = 2  # 1 had neither `card` nor `revoked`
+_KEPT = ("holder", "name", "issued", "reason", "artifact", "card", "revoked", "certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,11 @@ class LedgerRow:
         holder: the node's name, or `operator`.
         name: what the holder calls it: `server`, `peer`, `client`...
         issued: when, seconds since 1970.
-        reason: why: `new`, `changed`, `expired` or `other authority`.
+        reason: why: `new`, `changed`, `expired`, `renewed`, `revoked` (the one before) or `other authority`.
         artifact: path of the artefact it went into last, relative to the build; empty if none is known.
+        card: where it is known to be: a card or disk it was written to, or `pushed`, `confirmed`, `live`;
+            empty while nobody knows.
+        revoked: when it was revoked, seconds since 1970; 0 while it counts.
         certificate: PEM, without the chain.
         facts: what the certificate says.
     """
@@ -35,6 +38,8 @@ class LedgerRow:
     issued: int
     reason: str
     artifact: str = ""
+    card: str = ""
+    revoked: int = 0
     certificate: str
     facts: Facts
 
@@ -68,6 +73,16 @@ def recorded(rows: Iterable[LedgerRow], artifacts: Mapping[tuple[str, str], str]
     )
 
 
+def placed(rows: Iterable[LedgerRow], holders: Collection[str], card: str) -> tuple[LedgerRow, ...]:
+    """Return the rows, the last of each name of these holders with where it is known to be."""
+    rows = tuple(rows)
+    last = {each.key: index for index, each in enumerate(rows)}
+    return tuple(
+        replace(each, card=card) if last[each.key] == index and each.holder in holders else each
+        for index, each in enumerate(rows)
+    )
+
+
 def to_json(rows: Iterable[LedgerRow]) -> dict[str, object]:
     """Return what `ledger.json` holds; the facts stand there for people, the certificate is what counts."""
     return {"schema": SCHEMA, "certificates": [_row_to_json(each) for each in rows]}
@@ -82,7 +97,7 @@ def from_json(document: Any) -> tuple[LedgerRow, ...]:  # noqa: ANN401 - whateve
     check_schema(document, SCHEMA)
     return tuple(
         LedgerRow(
-            **{name: each[name] for name in _KEPT},
+            **{name: each[name] for name in _KEPT if name in each},
             facts=_facts_from_json(each),
         )
         for each in document["certificates"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nodebake.errors import UsageError
 from nodebake.pki import Authority, Subject, Terms, is_encrypted
 from nodebake.profile.types import seconds
+from nodebake.vault.authorities import Authorities, Known, Names, certificates, load, store, stored_key, sweep
 from nodebake.vault.brought import Brought
 from nodebake.vault.files import broken, locked
 from nodebake.vault.identity import check_clock, identify, now
 from nodebake.vault.passphrase import Asker
-from nodebake.vault.vault import LEDGER, Vault
+from nodebake.vault.rotation import ROTATION, Rotation, read_rotation
+from nodebake.vault.store import LEDGER, Store
+from nodebake.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,17 +25,6 @@ if TYPE_CHECKING:
 
     from nodebake.profile.pki import Pki
     from nodebake.vault.files import Files
-
-CERTIFICATE = "ca.crt"
-CHAIN = "ca.chain.crt"
-BROUGHT = "ca.brought"
-KEY = "ca.key"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    authority: Authority
-    passphrase: bytes | None = field(repr=False)
 
 
 @contextmanager
@@ -63,16 +55,17 @@ def open_vault(
     asker = Asker(section=section, cluster=cluster, directory=profile_dir, ask=ask, environ=environ)
     brought = Brought.named(pki.authority, profile_dir)
     # What can be wrong with a first authority is found before the directory is made.
-    first = None if os.path.lexists(directory / CERTIFICATE) else _prepare(pki, cluster, brought, asker)
+    first = None if _begun(directory) else _prepare(pki, cluster, brought, asker)
     with locked(directory) as files:
         identity = identify(files, cluster)
-        minted = first is not None and not files.has(CERTIFICATE)
+        minted = first is not None and not _begun(directory)
         if first and minted:
             _store(files, first, brought=brought is not None)
+        stored = first if first and minted else _stored(files, read_rotation(files), brought, asker)
         yield Vault(
-            files,
+            Store(files),
             identity=identity,
-            authority=first.authority if first and minted else _stored(files, brought, asker),
+            authorities=Authorities(files, stored, mint=partial(_mint, pki, cluster)),
             minted=minted and brought is None,
             terms=_terms(pki, pki.leaf_lifetime),
         )
@@ -89,56 +82,67 @@ def check_first(directory: Path, *, pki: Pki, clock: int | None) -> None:
     Raises:
         UsageError: they would start too early.
     """
-    if not os.path.lexists(directory / CERTIFICATE):
+    if not _begun(directory):
         check_clock(clock, _terms(pki, pki.leaf_lifetime).validity(now())[0])
 
 
-def _prepare(pki: Pki, cluster: str, brought: Brought | None, asker: Asker) -> _Prepared:
+def _begun(directory: Path) -> bool:
+    """Say whether a vault has had an authority: the first one, or a later one in its place."""
+    return any(os.path.lexists(directory / name) for name in (Names.of(1).certificate, ROTATION))
+
+
+def _prepare(pki: Pki, cluster: str, brought: Brought | None, asker: Asker) -> Known:
     if brought is None:
-        name = pki.authority.common_name or f"{cluster} etcd CA"
         passphrase = asker.passphrase(twice=True)
-        authority = Authority.mint(name, _terms(pki, pki.authority.lifetime), now=now())
-        return _Prepared(authority=authority, passphrase=passphrase)
+        return Known(issuing=_mint(pki, cluster, 1), passphrase=passphrase)
     key = brought.key()
     passphrase = asker.passphrase(twice=not is_encrypted(key))
     authority = Authority.load(
         brought.certificate(), key, chain_pem=brought.chain(), passphrase=passphrase, now=now()
     )
-    return _Prepared(authority=authority, passphrase=passphrase)
+    return Known(issuing=authority, passphrase=passphrase)
 
 
-def _store(files: Files, first: _Prepared, *, brought: bool) -> None:
+def _mint(pki: Pki, cluster: str, number: int) -> Authority:
+    """Return a new authority; none but the first has the first one's name."""
+    name = pki.authority.common_name or f"{cluster} etcd CA"
+    name = name if number == 1 else f"{name} {number}"
+    return Authority.mint(name, _terms(pki, pki.authority.lifetime), now=now())
+
+
+def _store(files: Files, first: Known, *, brought: bool) -> None:
+    names = Names.of(1)
     if files.has(LEDGER):
-        raise broken(files.directory, f"{CERTIFICATE}, which has issued certificates, is missing")
-    files.write(KEY, first.authority.key_pem(first.passphrase))
-    if first.authority.chain:
-        files.write(CHAIN, first.authority.chain)
+        raise broken(files.directory, f"{names.certificate}, which has issued certificates, is missing")
     if brought:
-        files.write(BROUGHT, b"The authority was brought along.\n")
-    files.write(CERTIFICATE, first.authority.certificate)
+        files.write(names.brought, b"The authority was brought along.\n")
+    store(files, 1, first.issuing, first.passphrase)
 
 
-def _stored(files: Files, brought: Brought | None, asker: Asker) -> Authority:
-    if not files.has(KEY):
-        raise broken(files.directory, f"{KEY}, the authority's key, is missing")
-    key = files.read(KEY)
-    certificate, chain = files.read(CERTIFICATE), files.read(CHAIN) if files.has(CHAIN) else b""
+def _stored(files: Files, rotation: Rotation, brought: Brought | None, asker: Asker) -> Known:
+    sweep(files, rotation)
+    names = Names.of(rotation.issuing)
+    key, kept = stored_key(files, rotation.issuing), certificates(files, rotation.issuing)
     if brought:
-        brought.check_same(certificate + chain, files.directory, may_be_gone=files.has(BROUGHT))
+        brought.check_same(kept, files.directory, may_be_gone=files.has(names.brought))
     passphrase = asker.passphrase(twice=not is_encrypted(key))
-    with _in_vault(files, brought):
-        authority = Authority.load(certificate, key, chain_pem=chain, passphrase=passphrase, now=now())
-    if passphrase and not is_encrypted(key):
-        files.write(KEY, authority.key_pem(passphrase))
-    return authority
+    with _in_vault(files, rotation.issuing, brought):
+        issuing = load(files, rotation.issuing, passphrase)
+    return Known(
+        issuing=issuing,
+        other=load(files, rotation.other, passphrase, going=True) if rotation.other else None,
+        rotation=rotation,
+        passphrase=passphrase,
+    )
 
 
 @contextmanager
-def _in_vault(files: Files, brought: Brought | None) -> Iterator[None]:
+def _in_vault(files: Files, number: int, brought: Brought | None) -> Iterator[None]:
     """Name the vault's file in an error about the authority, where it is not one of the profile's."""
-    names = {"pki.authority.key": KEY}
+    ours = Names.of(number)
+    names = {"pki.authority.key": ours.key}
     if brought is None:
-        names |= {"pki.authority.certificate": CERTIFICATE, "pki.authority.chain": CHAIN}
+        names |= {"pki.authority.certificate": ours.certificate, "pki.authority.chain": ours.chain}
     try:
         yield
     except UsageError as error:

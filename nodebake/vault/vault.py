@@ -1,52 +1,50 @@
-"""An open vault: hands out leaves and host keys, the same ones for ever."""
+"""An open vault: hands out leaves and host keys, the same ones until it is told otherwise."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nodebake.pki import HostKey, Leaf, LeafRequest, new_host_key, new_key
 from nodebake.vault import ledger
-from nodebake.vault.files import Files, broken, check_schema
+from nodebake.vault.files import broken
 from nodebake.vault.identity import Identity, check_clock, now
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from nodebake.pki import Authority, Terms
+    from nodebake.vault.authorities import Authorities
     from nodebake.vault.ledger import LedgerRow
-
-KEYS = "keys.json"
-LEDGER = "ledger.json"
-_SCHEMA = 1
+    from nodebake.vault.store import Store
 
 
 class Vault:
     """The secrets of one cluster, on disk before anybody gets them.
 
     Attributes:
-        authority: the cluster's certificate authority.
+        authorities: the one that issues, and how far a change to another has come.
         minted: whether this opening made the authority; the user must be told where it is.
         issued: the rows of the certificates issued since the vault was opened, each with its reason.
     """
 
     def __init__(
-        self, files: Files, *, identity: Identity, authority: Authority, minted: bool, terms: Terms
+        self, store: Store, *, identity: Identity, authorities: Authorities, minted: bool, terms: Terms
     ) -> None:
-        """Read the keys and the ledger.
-
-        Raises:
-            UsageError: one of them is damaged, or a key is missing.
-        """
-        self._files, self._identity, self._terms = files, identity, terms
-        self.authority, self.minted = authority, minted
+        self._store, self._identity, self._terms = store, identity, terms
+        self.authorities, self.minted = authorities, minted
         self.issued: tuple[LedgerRow, ...] = ()
-        self._keys, self._hosts = _read_keys(files)
-        self._rows = _read_rows(files)
-        for row in self._rows:
-            if row.key not in self._keys:
-                raise broken(files.directory / KEYS, f"the key of {row.holder}'s {row.name} is missing")
-        self._current = {row.key: row for row in self._rows}
+
+    @property
+    def authority(self) -> Authority:
+        """The cluster's certificate authority: the one that issues."""
+        return self.authorities.issuing
+
+    @property
+    def trust(self) -> bytes:
+        """What the nodes are to trust, PEM."""
+        return self.authorities.trust
 
     @property
     def id(self) -> str:
@@ -61,11 +59,12 @@ class Vault:
     @property
     def epoch(self) -> int:
         """When anything in the vault was last issued, seconds since 1970."""
-        return max([self._identity.created, *(row.issued for row in self._rows)])
+        rows = (max(row.issued, row.revoked) for row in self._store.rows)
+        return max([self._identity.created, self.authorities.rotation.changed, *rows])
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return a row for every certificate ever issued, oldest first."""
-        return self._rows
+        return self._store.rows
 
     def leaves(
         self, requests: Iterable[LeafRequest], *, clock: int | None = None
@@ -73,7 +72,8 @@ class Vault:
         """Return the leaves by holder and name; what is missing is issued in one batch.
 
         A certificate is used again while it says what is asked for, comes from the present authority and
-        has not expired. A key is used for ever. `issued` tells what was new, and why.
+        has neither expired nor been revoked. A key is used until its certificate is revoked. `issued`
+        tells what was new, and why.
 
         Args:
             requests: what is wanted.
@@ -85,16 +85,45 @@ class Vault:
             BuildError: the disk is full or failed.
         """
         wanted = {(request.holder, request.name): request for request in requests}
-        keys = {key: self._keys.get(key) or new_key(self._terms.algorithm) for key in wanted}
-        rows = [row for key, request in wanted.items() if (row := self._renewed(request, keys[key]))]
-        self._check_clock(clock, rows, wanted)
-        self._save_keys(self._keys | keys, self._hosts)
-        if rows:
-            self._save_rows((*self._rows, *rows))
-            self.issued = (*self.issued, *rows)
-        return {
-            key: self.authority.leaf(self._current[key].certificate.encode(), keys[key]) for key in wanted
-        }
+        present = now()
+        reasons = {key: self._reason(request, present) for key, request in wanted.items()}
+        stale = [key for key, reason in reasons.items() if reason == "revoked"]
+        due = {wanted[key]: reason for key, reason in reasons.items() if reason}
+        self._check_clock(clock, wanted, present if due else None)
+        self._issue(due, stale, present)
+        current, keys = self._store.current, self._store.keys
+        return {key: self.authority.leaf(current[key].certificate.encode(), keys[key]) for key in wanted}
+
+    def renew(
+        self, requests: Iterable[LeafRequest], *, within: float, new_keys: bool, clock: int | None = None
+    ) -> tuple[LedgerRow, ...]:
+        """Issue leaves again that are fine still; return their rows.
+
+        Args:
+            requests: what may be renewed.
+            within: only what expires in this many seconds.
+            new_keys: make new keys, too.
+            clock: see `leaves`.
+
+        Raises:
+            UsageError: see `leaves`.
+            BuildError: the disk is full or failed.
+        """
+        requests, present = tuple(requests), now()
+        self.leaves(requests, clock=clock)
+        due = {request: "renewed" for request in requests if self._left(request, present) < within}
+        self._check_clock(clock, (), present if due else None)
+        stale = [(request.holder, request.name) for request in due] if new_keys else []
+        return self._issue(due, stale, present)
+
+    def probe(self) -> Leaf:
+        """Return a client's certificate of the coming or the former authority, to see who trusts it.
+
+        It is valid for an hour, is kept nowhere and gives nobody a name, so it is not in the ledger.
+        """
+        authority = self.authorities.other or self.authority
+        request = LeafRequest(holder="operator", name="probe", common_name="probe", usages=("client",))
+        return authority.issue(request, replace(self._terms, lifetime=3600), now=now())
 
     def host_keys(self, nodes: Iterable[str]) -> Mapping[str, HostKey]:
         """Return the SSH host keys of all these nodes; what is missing is made in one batch.
@@ -103,8 +132,8 @@ class Vault:
             UsageError: the vault cannot be written to.
             BuildError: the disk is full or failed.
         """
-        wanted = {node: self._hosts.get(node) or new_host_key() for node in nodes}
-        self._save_keys(self._keys, self._hosts | wanted)
+        wanted = {node: self._store.hosts.get(node) or new_host_key() for node in nodes}
+        self._store.save_keys(self._store.keys, self._store.hosts | wanted)
         return wanted
 
     def record(self, artifacts: Mapping[tuple[str, str], str]) -> None:
@@ -114,88 +143,65 @@ class Vault:
             UsageError: the vault cannot be written to.
             BuildError: the disk is full or failed.
         """
-        rows = ledger.recorded(self._rows, artifacts)
-        if rows != self._rows:
-            self._save_rows(rows)
+        self._store.save_rows(ledger.recorded(self._store.rows, artifacts))
+
+    def place(self, holders: Collection[str], card: str) -> None:
+        """Note in the ledger where the current certificates of these holders are known to be.
+
+        Raises:
+            UsageError: the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        self._store.save_rows(ledger.placed(self._store.rows, holders, card))
 
     def _check_clock(
-        self, clock: int | None, new: list[LedgerRow], wanted: Iterable[tuple[str, str]]
+        self, clock: int | None, used: Iterable[tuple[str, str]], issuing: dt.datetime | None
     ) -> None:
-        rows = self._current | {row.key: row for row in new}
-        begins = [self.authority.not_before, *(rows[key].facts.not_before for key in wanted)]
-        check_clock(clock, max(begins))
+        """Check it against the authority, certificates that are used again, and those that will be issued."""
+        begins = [row.facts.not_before for key in used if (row := self._store.current.get(key))]
+        begins += [self._terms.validity(issuing)[0]] if issuing else []
+        check_clock(clock, max([self.authority.not_before, *begins]))
 
-    def _renewed(self, request: LeafRequest, key: bytes) -> LedgerRow | None:
-        present = now()
-        reason = self._reason(request, key, present)
-        if not reason:
-            return None
-        certificate = self.authority.issue(request, self._terms, now=present, key=key).certificate
+    def _issue(
+        self, due: Mapping[LeafRequest, str], stale: Collection[tuple[str, str]], present: dt.datetime
+    ) -> tuple[LedgerRow, ...]:
+        """Issue what is due, each for its reason: keys first, those that are stale made anew."""
+        old = self._store.keys
+        keys = {
+            (request.holder, request.name): new_key(self._terms.algorithm)
+            for request in due
+            if (request.holder, request.name) not in old or (request.holder, request.name) in stale
+        }
+        self._store.save_keys(old | keys, self._store.hosts)
+        rows = tuple(self._row(request, reason, present) for request, reason in due.items())
+        self._store.save_rows((*self._store.rows, *rows))
+        self.issued = (*self.issued, *rows)
+        return rows
+
+    def _row(self, request: LeafRequest, reason: str, present: dt.datetime) -> LedgerRow:
+        key = self._store.keys[request.holder, request.name]
         return ledger.row(
             holder=request.holder,
             name=request.name,
             issued=int(present.timestamp()),
             reason=reason,
-            certificate=certificate,
+            certificate=self.authority.issue(request, self._terms, now=present, key=key).certificate,
         )
 
-    def _reason(self, request: LeafRequest, key: bytes, present: dt.datetime) -> str:
-        current = self._current.get((request.holder, request.name))
+    def _left(self, request: LeafRequest, present: dt.datetime) -> float:
+        row = self._store.current[request.holder, request.name]
+        return (row.facts.not_after - present).total_seconds()
+
+    def _reason(self, request: LeafRequest, present: dt.datetime) -> str:
+        """Say why a leaf must be issued, or nothing if what there is will do."""
+        current = self._store.current.get((request.holder, request.name))
         if current is None:
             return "new"
-        certificate = current.certificate.encode()
+        if current.revoked:
+            return "revoked"
+        key, certificate = self._store.keys[current.key], current.certificate.encode()
         try:
             return self.authority.objection(certificate, request, self._terms, key=key, now=present)
         except ValueError as error:
             what = f"key or certificate of {request.holder}'s {request.name}: {error}"
-            raise broken(self._files.directory, what) from error
-
-    def _save_keys(self, keys: dict[tuple[str, str], bytes], hosts: dict[str, HostKey]) -> None:
-        if keys != self._keys or hosts != self._hosts:
-            self._files.write_json(KEYS, self._keys_to_json(keys, hosts))
-            self._keys, self._hosts = keys, hosts
-
-    def _save_rows(self, rows: tuple[LedgerRow, ...]) -> None:
-        self._files.write_json(LEDGER, ledger.to_json(rows))
-        self._rows = rows
-        self._current = {row.key: row for row in rows}
-
-    @staticmethod
-    def _keys_to_json(keys: dict[tuple[str, str], bytes], hosts: dict[str, HostKey]) -> dict[str, object]:
-        leaves: dict[str, dict[str, str]] = {}
-        for (holder, name), key in keys.items():
-            leaves.setdefault(holder, {})[name] = key.decode()
-        ssh = {
-            node: {"private": key.private.decode(), "public": key.public.decode()}
-            for node, key in hosts.items()
-        }
-        return {"schema": _SCHEMA, "leaves": leaves, "hosts": ssh}
-
-
-def _read_keys(files: Files) -> tuple[dict[tuple[str, str], bytes], dict[str, HostKey]]:
-    if not files.has(KEYS):
-        return {}, {}
-    document: Any = files.read_json(KEYS)
-    try:
-        check_schema(document, _SCHEMA)
-        leaves = {
-            (holder, name): key.encode()
-            for holder, named in document["leaves"].items()
-            for name, key in named.items()
-        }
-        hosts = {
-            node: HostKey(private=key["private"].encode(), public=key["public"].encode())
-            for node, key in document["hosts"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / KEYS, f"not what this tool writes ({error})") from error
-    return leaves, hosts
-
-
-def _read_rows(files: Files) -> tuple[LedgerRow, ...]:
-    if not files.has(LEDGER):
-        return ()
-    try:
-        return ledger.from_json(files.read_json(LEDGER))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / LEDGER, f"not what this tool writes ({error})") from error
+            raise broken(self._store.files.directory, what) from error

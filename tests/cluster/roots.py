@@ -24,6 +24,7 @@ DEBIAN_TOOLS = {
     "env": "coreutils",
     "getent": "libc-bin",
     "nft": "nftables",
+    "flock": "util-linux",
 }
 OPENRC_STATES = (
     *("daemons", "exclusive", "failed", "inactive", "options", "scheduled"),

@@ -11,6 +11,8 @@ import re
 import shlex
 import signal
 import socket
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 UNIT = "etc/systemd/system/{}.service"
 LOG = "var/log/{}.log"
 NOTIFY = "run/notify-{}"
+RESTARTING = 120
 
 # What the sandbox is made of, and what has no meaning without a systemd; everything else in `[Service]` is
 # followed here, and a key that is in neither list fails the test that meets it.
@@ -214,6 +217,23 @@ class Systemd:
         assert self.one("Restart", "no") == "always"
         self.start()
         until(f"{self.name} runs again on {self.machine.name}", self.alive)
+
+    def obey(self) -> None:
+        """Do from now on what `systemctl` is asked in the machine; a restart is over when etcd is ready."""
+        for name in ("ask", "answer"):
+            os.mkfifo(self.root / f"run/systemd.{name}")
+        threading.Thread(target=self._obey, daemon=True).start()
+
+    def _obey(self) -> None:
+        with suppress(OSError, BuildError):  # the machine has ended
+            while True:
+                # Opening waits for somebody who asks, and for somebody who reads the answer.
+                asked = (self.root / "run/systemd.ask").read_text().split()
+                if asked == ["restart", "etcd"]:
+                    self.stop()
+                    self.start()
+                    until(f"etcd is ready again on {self.machine.name}", self.ready, seconds=RESTARTING)
+                (self.root / "run/systemd.answer").write_text("0\n")
 
     def close(self) -> None:
         """Let go of what is left, after the machine has ended."""

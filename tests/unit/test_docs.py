@@ -33,7 +33,8 @@ def _flags() -> dict[str, set[str]]:
     """Return each task's flags, as invoke takes them."""
     module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
     contexts = Collection.from_module(module).to_contexts()
-    return {str(context.name): set(context.flags) for context in contexts}
+    names = [(name, one) for one in contexts for name in (str(one.name), *one.aliases)]
+    return {name: set(one.flags) for name, one in names}
 
 
 def _shown(text: str) -> list[tuple[str, list[str]]]:

@@ -1,0 +1,49 @@
+"""A cluster's life after day one: its certificates and its members, while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodebake.upkeep.artefacts import OPERATOR, serials_in
+from nodebake.upkeep.presented import presented
+from nodebake.upkeep.renewing import Renewal, Renewed, renew
+from nodebake.upkeep.rotating import Rotated, Wanted, rotate
+from nodebake.upkeep.ssh import APPLY, Ssh
+from nodebake.upkeep.standing import Standing, check, standings, strangers
+from nodebake.vault import look
+
+if TYPE_CHECKING:
+    from nodebake.pipeline import Options
+    from nodebake.plan import Plan
+
+__all__ = [
+    "APPLY",
+    "Renewal",
+    "Renewed",
+    "Rotated",
+    "Ssh",
+    "Standing",
+    "Wanted",
+    "certificates",
+    "check",
+    "renew",
+    "rotate",
+]
+
+
+def certificates(plan: Plan, options: Options, *, live: bool) -> tuple[tuple[Standing, ...], tuple[str, ...]]:
+    """Return how every certificate of a cluster stands, worst first, and what else is wrong.
+
+    Args:
+        plan: the cluster.
+        options: where its vault and its artefacts are.
+        live: ask the running members, too.
+
+    Raises:
+        UsageError: there is no vault, or no operator's certificate to ask with.
+        BuildError: an artefact cannot be read.
+    """
+    seen = presented(plan, options.out / OPERATOR) if live else ()
+    told = look(options.vault, cluster=plan.profile.cluster.name, epoch=options.epoch)
+    rows = standings(plan, told, built=serials_in(options.out), seen=seen)
+    return rows, tuple(strangers(told, seen))

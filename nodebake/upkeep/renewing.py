@@ -1,0 +1,161 @@
+"""New certificates for nodes that run: issued, packed, and laid over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nodebake.errors import BuildError
+from nodebake.pipeline import renewal, result, workshop
+from nodebake.pipeline.bakery import requests
+from nodebake.pki import same_key
+from nodebake.progress import Silent
+from nodebake.upkeep.artefacts import OPERATOR
+from nodebake.upkeep.presented import presented
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nodebake.manifest import Artifact
+    from nodebake.pipeline import Options
+    from nodebake.pipeline.bakery import Bakery
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+    from nodebake.upkeep.ssh import Ssh
+    from nodebake.vault import LedgerRow, Vault
+
+PUSHED = "pushed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """What to renew, and what to do with it.
+
+    Attributes:
+        within: renew what ends in this many seconds.
+        new_keys: make new keys, too.
+        push: lays renewals over the nodes; None leaves that to the user.
+    """
+
+    within: int
+    new_keys: bool = False
+    push: Ssh | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """What was done.
+
+    Attributes:
+        rows: the certificates issued.
+        archives: the renewal of each node that did not have its certificates yet.
+        pushed: the nodes that have theirs now.
+    """
+
+    rows: tuple[LedgerRow, ...]
+    archives: Mapping[str, Artifact] = field(default_factory=dict)
+    pushed: tuple[str, ...] = ()
+
+
+def renew(
+    plan: Plan, options: Options, wanted: Renewal, *, progress: Progress, ask: Callable[[str], str] | None
+) -> Renewed:
+    """Renew certificates, and write a renewal for every node that does not have its own yet.
+
+    What an earlier run has issued and not brought to its node is packed and pushed again.
+
+    Args:
+        plan: the cluster.
+        options: where its vault and artefacts are; with a node, only that one's.
+        wanted: what to renew.
+        progress: told what happens.
+        ask: gets a pass phrase from the user; None where nobody can answer.
+
+    Raises:
+        UsageError: the node, the vault or the pass phrase cannot be used.
+        InputError: a program could not be had.
+        BuildError: something could not be written, or a node did not take its renewal.
+    """
+    holders = {node.name for node in workshop.nodes(plan, options.node)}
+    holders |= set() if options.node else {OPERATOR}
+    supplies = workshop.supplies(plan, options, Silent())
+    with workshop.opened(plan, options, ask) as vault:
+        due = [one for one in requests(plan) if one.holder in holders]
+        rows = vault.renew(due, within=wanted.within, new_keys=wanted.new_keys, clock=options.epoch)
+        oven = workshop.heat(plan, options, vault, supplies)
+        archives = write(oven, vault, {name: renewal.Pieces() for name in holders})
+        pushed = _push(oven, vault, archives, wanted.push, progress) if wanted.push else ()
+    return Renewed(rows=rows, archives=archives, pushed=pushed)
+
+
+def write(oven: Bakery, vault: Vault, nodes: Mapping[str, renewal.Pieces]) -> Mapping[str, Artifact]:
+    """Write these nodes' renewals and the operator's files; note in ledger and manifest where they are.
+
+    Args:
+        oven: bakes the nodes.
+        vault: knows what was issued.
+        nodes: what is new on each, besides certificates that are on their way to it anyway.
+    """
+    due = pending(vault.ledger())
+    pieces = {name: one | due.get(name, renewal.Pieces()) for name, one in nodes.items()}
+    archives, operator = renewal.write(oven, pieces), oven.operator()
+    noted = {
+        (name, leaf): archives[name].path
+        for name, one in pieces.items()
+        if name in archives
+        for leaf in one.certificates
+    }
+    vault.record(noted)
+    result.amend(oven.out, archives, operator)
+    return archives
+
+
+def pending(rows: Iterable[LedgerRow]) -> dict[str, renewal.Pieces]:
+    """Return what of each node's certificates was issued again, and is not known to be on the node.
+
+    A key goes along unless the certificate that was there before is for the same one: that is the last
+    one known to be on the node, or else the first.
+    """
+    histories: dict[tuple[str, str], list[LedgerRow]] = {}
+    for row in rows:
+        histories.setdefault(row.key, []).append(row)
+    found: dict[str, dict[str, bool]] = {}
+    for (holder, name), (*before, current) in histories.items():
+        if before and not current.card and not current.revoked and holder != OPERATOR:
+            there = next((row for row in reversed(before) if row.card), before[0])
+            same = same_key(there.certificate.encode(), current.certificate.encode())
+            found.setdefault(holder, {})[name] = not same
+    return {
+        holder: renewal.Pieces(
+            certificates=frozenset(names), keys=frozenset(name for name, new in names.items() if new)
+        )
+        for holder, names in found.items()
+    }
+
+
+def _push(
+    oven: Bakery, vault: Vault, archives: Mapping[str, Artifact], ssh: Ssh, progress: Progress
+) -> tuple[str, ...]:
+    """Lay each renewal over its node, one after the other, and see to it that members use it."""
+    for name, archive in archives.items():
+        ssh.lay(oven.plan.node(name), oven.out / archive.path)
+        check_presented(oven, vault, oven.plan.node(name))
+        vault.place([name], PUSHED)
+        progress.note(f"{name} has its new certificates")
+    return tuple(archives)
+
+
+def check_presented(oven: Bakery, vault: Vault, node: NodePlan) -> None:
+    """See to it that a member presents the certificates that it was given.
+
+    Raises:
+        BuildError: it does not.
+    """
+    current = {row.key: row.facts.serial for row in vault.ledger()}
+    for one in presented(oven.plan, oven.out / OPERATOR, member=node.name):
+        if one.serial != current[one.node, one.name]:
+            found = f"presents {one.serial}" if one.serial else f"does not answer ({one.error})"
+            raise BuildError(
+                f"{node.name} port {one.port} {found}, not the new certificate {current[one.node, one.name]}",
+                hint="look at etcd's log on the node; then run the same again",
+            )

@@ -1,0 +1,137 @@
+"""The tasks of a cluster's life after day one; `tasks.py` adds them to its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.collection import Collection
+from invoke.tasks import task
+
+from nodebake import console
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+# Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
+# ruff: noqa: PLC0415
+PROFILE = "a name in profiles/, or the path of a profile"
+PLACES = {
+    "profile": PROFILE,
+    "out": "directory of the build (default: build/<profile>)",
+    "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+}
+
+PUSH = {
+    "push": "lay it over the running nodes through ssh, as root",
+    "identity": "the private key for ssh (default: what ssh finds by itself)",
+}
+
+
+@task(
+    name="show",
+    default=True,
+    help={
+        **PLACES,
+        "live": "ask the running members which certificates they present",
+        "json": "as JSON, for programs",
+        "fail_under": "exit with 1 if a certificate has less than this left, such as 60d, or is not where "
+        "the ledger says",
+    },
+)
+def certs(
+    _: Context,
+    profile: str = "",
+    out: str = "",
+    vault: str = "",
+    live: bool = False,  # noqa: FBT001, FBT002 - a flag
+    json: bool = False,  # noqa: FBT001, FBT002 - a flag
+    fail_under: str = "",
+) -> None:
+    """Show every certificate: whose, for what, how long still, and where it is; the worst first."""
+    with console.session():
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        under = console.duration("--fail-under", fail_under)
+        plan = pipeline.resolve(flags.named())
+        rows, wrong = upkeep.certificates(plan, flags.options(plan), live=live)
+        show = console.certificates_as_json if json else console.certificates_as_text
+        console.say(show(rows, wrong))
+        if under is not None:
+            upkeep.check(rows, wrong, under=under)
+
+
+@task(
+    name="renew",
+    help={
+        **PLACES,
+        **PUSH,
+        "node": "only this node's certificates",
+        "within": "renew what has less than this left, such as 90d",
+        "new_keys": "make new keys, too",
+    },
+)
+def renew(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    node: str = "",
+    out: str = "",
+    vault: str = "",
+    within: str = "90d",
+    new_keys: bool = False,  # noqa: FBT001, FBT002 - a flag
+    push: bool = False,  # noqa: FBT001, FBT002 - a flag
+    identity: str = "",
+) -> None:
+    """Renew certificates that end soon, and write or push a small archive for every node."""
+    with console.session() as progress:
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, node=node, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        wanted = upkeep.Renewal(
+            within=console.duration("--within", within) or 0,
+            new_keys=new_keys,
+            push=console.ssh(options, identity) if push else None,
+        )
+        done = upkeep.renew(plan, options, wanted, progress=progress, ask=console.ask())
+    console.say(console.renewed_as_text(plan, options.out, done))
+
+
+@task(
+    name="rotate",
+    iterable=["confirm"],
+    help={
+        **PLACES,
+        **PUSH,
+        "step": "trust, issue or drop; without it, what is next",
+        "live": "ask the running members whether they have the step",
+        "confirm": "a node that has the step, on your word; as often as need be",
+    },
+)
+def rotate(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    confirm: list[str],
+    profile: str = "",
+    out: str = "",
+    vault: str = "",
+    step: str = "",
+    live: bool = False,  # noqa: FBT001, FBT002 - a flag
+    push: bool = False,  # noqa: FBT001, FBT002 - a flag
+    identity: str = "",
+) -> None:
+    """Change to a new authority without downtime, in three steps: run it until it says that it is over."""
+    with console.session() as progress:
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        ssh = console.ssh(options, identity) if push else None
+        wanted = upkeep.Wanted(step=step, confirm=tuple(confirm), live=live, push=ssh)
+        done = upkeep.rotate(plan, options, wanted, progress=progress, ask=console.ask())
+    console.say(console.rotated_as_text(plan, options.out, done))
+
+
+CERTS = Collection("certs", certs, renew, rotate)
+COLLECTIONS = (CERTS,)

@@ -1,0 +1,98 @@
+"""The operator at the desk: the tool as it is typed, and somebody who writes all the time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nodebake.command import run
+from nodebake.errors import BuildError
+from nodebake.lab.writer import Writer, writing
+from tests.cluster.patience import until
+from tests.need import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.cluster.cluster import Desk
+
+LONGEST = 400  # seconds for one command of the tool
+SOME = 5  # keys
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`./invoke` at the desk, with one cluster's places."""
+
+    desk: Desk
+    profile: Path
+    vault: Path
+    identity: Path | None = None
+
+    def argv(self, task: str, *words: str) -> list[str]:
+        """Return the command line of a task."""
+        places = [
+            "--profile",
+            str(self.profile),
+            "--vault",
+            str(self.vault),
+            "--out",
+            str(self.desk.built.out),
+        ]
+        own = ["--identity", str(self.identity)] if "--push" in words and self.identity else []
+        python = [sys.executable, "-P", "-m", "nodebake", "--search-root", str(ROOT)]
+        env = ["env", f"PYTHONPATH={ROOT}", f"PATH={os.environ['PATH']}"]
+        return self.desk.box.argv(*env, *python, task, *places, *words, *own)
+
+    def run(self, task: str, *words: str) -> str:
+        """Run a task to its end and return what it said; BuildError if it fails."""
+        return run(self.argv(task, *words), timeout=LONGEST).decode()
+
+    def refused(self, task: str, *words: str) -> str:
+        """Run a task that must fail, and return what it said."""
+        try:
+            said = self.run(task, *words)
+        except BuildError as error:
+            return str(error)
+        raise AssertionError(f"was not refused: {task} {words}\n{said}")
+
+
+@dataclass(slots=True)
+class Putter:
+    """Puts keys through any member, and counts what was not acknowledged at the first attempt."""
+
+    desk: Desk
+    failures: list[str] = field(default_factory=list)
+
+    def put(self, key: str, value: str) -> None:
+        """Put a key; BuildError if it was not acknowledged."""
+        try:
+            self.desk.etcdctl("put", key, value)
+        except BuildError as error:
+            self.failures.append(str(error))
+            raise
+
+
+@contextmanager
+def busy(desk: Desk, prefix: str) -> Iterator[Writer]:
+    """Have somebody write to the end of the block: no request may fail, and no acknowledged key be lost.
+
+    The longest time between two acknowledgements after each `mark` is shown with the test's output.
+    """
+    putter = Putter(desk)
+    with writing(putter, prefix, clock=time.monotonic) as writer:
+        writer.mark("undisturbed")
+        until("the first keys are acknowledged", lambda: writer.count >= SOME)
+        yield writer
+        count = writer.count
+        until("keys are acknowledged still", lambda: writer.count >= count + SOME)
+    print(f"{writer.count} keys", *writer.stalls(), sep="\n")  # noqa: T201 - the figures
+    lines = desk.etcdctl("get", "--prefix", prefix).splitlines()
+    there = dict(zip(lines[::2], lines[1::2], strict=True))
+    assert {key: there.get(key) for key in writer.acknowledged} == writer.acknowledged
+    assert putter.failures == [], "\n".join(putter.failures)

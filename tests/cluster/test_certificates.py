@@ -1,0 +1,157 @@
+"""Certificates of a cluster that runs: told, renewed and rotated while somebody writes all the time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake.errors import BuildError
+from nodebake.upkeep import APPLY
+from tests.cluster.built import Built, bake, write_profile
+from tests.cluster.desk import LONGEST, Tool, busy
+from tests.cluster.sshd import keypair, serve
+from tests.cluster.unit import Systemd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.cluster.cluster import Cluster
+
+    Bench = Callable[[Built], AbstractContextManager[Cluster]]
+
+NAMES = ("n1", "n2", "n3")
+
+
+@pytest.fixture
+def served(bench: Bench, tmp_path: Path) -> Iterator[tuple[Cluster, Tool]]:
+    """Return a cluster of three that forms, with ssh on every node, and the tool at the desk."""
+    identity, public = keypair(tmp_path)
+    document = {
+        "schema": 1,
+        "cluster": {"name": "kept"},
+        "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
+        "network": {"interface": "eth0"},
+        "nodes": [{"name": name, "address": f"10.78.0.1{name[1]}/24"} for name in NAMES],
+        "access": {"ssh_authorized_keys": [public]},
+        "outputs": ["rootfs"],
+    }
+    profile = write_profile(tmp_path, "kept", document)
+    built = bake(profile, tmp_path)
+    with bench(built) as cluster:
+        for name in NAMES:
+            machine = cluster.add(name)
+            serve(machine)
+            assert isinstance(machine.service, Systemd)
+            machine.service.obey()
+            machine.service.start()
+        cluster.formed()
+        yield cluster, Tool(cluster.desk, profile, tmp_path / "vault/kept", identity)
+
+
+def presented(tool: Tool) -> list[str]:
+    """Return everything that `certs --live` complains about in the running cluster."""
+    told = json.loads(tool.run("certs", "--live", "--json"))
+    complaints = [what for row in told["certificates"] for what in row["complaints"]]
+    return [*told["complaints"], *(what for what in complaints if what.startswith("port "))]
+
+
+def test_certificates_are_renewed_with_no_failed_request(served: tuple[Cluster, Tool]) -> None:
+    """Same keys or new ones, pushed or laid over by hand: members use them at once, and nobody notices."""
+    cluster, tool = served
+    assert presented(tool) == []
+    with busy(cluster.desk, "renewed-") as writer:
+        writer.mark("same keys, pushed")
+        assert "3 nodes have theirs" in tool.run("certs.renew", "--within", "10y", "--push")
+        assert presented(tool) == []
+        writer.mark("new keys, pushed")
+        tool.run("certs.renew", "--within", "10y", "--new-keys", "--push")
+        assert presented(tool) == []
+        writer.mark("one node by hand")
+        tool.run("certs.renew", "--within", "10y", "--node", "n2")
+        assert len(presented(tool)) == 2
+        archive = cluster.built.out / "n2/n2.renewal.tar.gz"
+        cluster.machines["n2"].box.run("sh", "-c", APPLY, stdin=archive.read_bytes())
+        assert presented(tool) == []
+    assert cluster.desk.healthy()
+
+
+def test_the_authority_is_rotated_with_no_failed_request(
+    served: tuple[Cluster, Tool], tmp_path: Path
+) -> None:
+    """Three runs; the former operator's certificate opens the cluster until the last, and no longer."""
+    cluster, tool = served
+    desk = cluster.desk
+    former = Path(shutil.copytree(cluster.built.operator, tmp_path / "former"))
+    with busy(desk, "rotated-") as writer:
+        for step in ("trust", "issue", "drop"):
+            writer.mark(step)
+            tool.run("certs.rotate", "--push")
+            assert presented(tool) == []
+            assert desk.healthy()
+            assert admitted(cluster, former) is (step != "drop")
+    assert "no change is under way" in tool.refused("certs.rotate", "--push")
+    kept = {path.name for path in tool.vault.iterdir()}
+    assert {"ca-2.crt", "ca-2.key"} <= kept
+    assert not {"ca.crt", "ca.key"} & kept
+
+
+def test_a_step_out_of_turn_is_refused_and_changes_nothing(served: tuple[Cluster, Tool]) -> None:
+    """No step before every node has the last one; who has it is seen, or said."""
+    cluster, tool = served
+    assert "not known to be on n1, n2, n3" in tool.run("certs.rotate")
+    before = state(tool)
+    assert "step trust is not known to be on n1" in tool.refused("certs.rotate", "--step", "issue")
+    assert "not the turn of step drop" in tool.refused("certs.rotate", "--step", "drop")
+    assert "no step fly" in tool.refused("certs.rotate", "--step", "fly")
+    assert state(tool) == before
+    archive = (cluster.built.out / "n1/n1.renewal.tar.gz").read_bytes()
+    cluster.machines["n1"].box.run("sh", "-c", APPLY, stdin=archive)
+    assert "not known to be on n2, n3" in tool.run("certs.rotate", "--live")
+    assert "every node has step trust" in tool.run(
+        "certs.rotate", "--confirm", "n2", "--confirm", "n3", "--step", "trust"
+    )
+
+
+def test_a_rotation_that_is_killed_goes_on(served: tuple[Cluster, Tool]) -> None:
+    """Kill -9 after any time: the same command again, as often as need be, ends with the new authority."""
+    cluster, tool = served
+    moments = iter([0.7, 1.5, 2.3, 3.1, 4.3, 5.9, 7.7])
+    kills = 0
+    while "ca.crt" in {path.name for path in tool.vault.iterdir()}:
+        process = subprocess.Popen(tool.argv("certs.rotate", "--push"), stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        try:
+            process.wait(timeout=next(moments, LONGEST))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills > 3
+    cluster.formed()
+    assert presented(tool) == []
+
+
+def state(tool: Tool) -> dict[str, bytes]:
+    """Return the vault's files, but for the lock."""
+    return {path.name: path.read_bytes() for path in tool.vault.iterdir() if path.name != "lock"}
+
+
+def admitted(cluster: Cluster, operator: Path) -> bool:
+    """Tell whether every member lets somebody in who has these operator's files."""
+    words = ["--cert", f"{operator}/admin.crt", "--key", f"{operator}/admin.key", "--max-time", "10"]
+    answers = {_let_in(cluster, f"{cluster.desk.endpoint(name)}/health", words) for name in NAMES}
+    assert len(answers) == 1
+    return answers.pop()
+
+
+def _let_in(cluster: Cluster, url: str, words: list[str]) -> bool:
+    try:
+        cluster.desk.box.run("curl", "--silent", "--insecure", *words, url)
+    except BuildError:
+        return False
+    return True
