@@ -26,6 +26,7 @@ TOOLS = {
     "depmod": "kmod",
     "dockerd": "docker.io",
     "envsubst": "gettext-base",
+    "genimage": "genimage",
     "gpgv": "gpgv",
     "ip": "iproute2",
     "isoinfo": "genisoimage",

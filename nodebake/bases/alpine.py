@@ -113,7 +113,7 @@ def _make(kind: Flavour, release: Path, scratch: Path, room: int) -> Path:
     epoch = int(max(path.stat().st_mtime for path in files.values()))
     # A file's last cluster counts whole.
     content = sum(up(path.stat().st_size, fat.LARGEST_CLUSTER) for path in files.values())
-    fat.make(image, boot_size(content + room), label=BOOT)
+    fat.make(image, boot_size(content, room), label=BOOT)
     fat.fill(image, files, epoch=epoch)
     if kind.bios:
         bios.install(image, epoch=epoch)

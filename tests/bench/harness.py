@@ -15,6 +15,7 @@ from tests.bench.measuring import CHECKOUT, Times, measure, own_bytes
 
 if TYPE_CHECKING:
     from nodebake.progress import Progress
+    from tests.bench import images
 
 TOOLS = {
     "cfssl": "golang-cfssl",
@@ -150,10 +151,11 @@ def _empty(directory: Path) -> Path:
     return directory
 
 
-def save(results: list[Result], listing: Times, to: Path) -> None:
+def save(results: list[Result], listing: Times, imaged: images.Result, to: Path) -> None:
     """Write everything that was measured as JSON."""
     document = {
         "list": listing.to_json(),
+        "images": imaged.to_json(),
         "kinds": {
             result.kind: {
                 "nodes": result.scale.large,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodebake import console
-from tests.bench import harness, report
+from tests.bench import harness, images, report
 from tests.bench.measuring import CHECKOUT
 
 
@@ -17,5 +17,6 @@ def main(*, runs: int = 3, full: bool = False) -> None:
     scale = harness.Scale(runs=runs, by_hand=300) if full else harness.Scale(runs=runs)
     with console.session() as progress:
         results, listing = harness.run(scale, progress=progress)
-    harness.save(results, listing, CHECKOUT / "build/bench.json")
-    console.say(report.text(results, listing))
+        imaged = images.run(runs, progress=progress)
+    harness.save(results, listing, imaged, CHECKOUT / "build/bench.json")
+    console.say(f"{report.text(results, listing)}\n\n{images.text(imaged)}")

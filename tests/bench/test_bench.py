@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from nodebake.progress import Silent
-from tests.bench import harness, report
+from tests.bench import harness, images, report
 from tests.need import need
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ def test_bench_measures_both_ways_and_says_what_it_did(tmp_path: Path) -> None:
     need("cfssl", package="golang-cfssl")
     need("cloud-localds", package="cloud-image-utils")
     need("envsubst", package="gettext-base")
+    need("genimage", package="genimage")
     results, listing = harness.run(
         harness.Scale(large=5, by_hand=4, runs=1, kinds=("nocloud",), binaries=False), progress=Silent()
     )
-    harness.save(results, listing, tmp_path / "bench.json")
+    imaged = images.run(1, progress=Silent())
+    harness.save(results, listing, imaged, tmp_path / "bench.json")
     saved = json.loads((tmp_path / "bench.json").read_text())
     told = report.text(results, listing)
     assert list(saved["kinds"]) == ["nocloud"]
@@ -29,3 +31,5 @@ def test_bench_measures_both_ways_and_says_what_it_did(tmp_path: Path) -> None:
         kind["node_bytes"] > 0 and kind["hand_large"]["cpu"][0] > 0 for kind in saved["kinds"].values()
     )
     assert told.count("one more node, cpu") == len(results)
+    assert saved["images"]["size"] > 100 << 20
+    assert "genimage / ours" in images.text(imaged)

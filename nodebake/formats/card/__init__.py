@@ -33,7 +33,6 @@ Form = Literal["qcow2", "zst"]
 BOOT = "PIBOOT"
 _TOOLS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs"}
 _PC_TOOLS = {"qemu-img": "qemu-utils", "syslinux": "syslinux"}
-_ROOM = 1.5  # times what is on the boot partition: a later overlay or kernel fits beside it
 _STEP = 4 * MIB
 
 
@@ -78,9 +77,14 @@ def ready(*, pc: bool) -> None:
         find(tool, package=package)
 
 
-def boot_size(content: int) -> int:
-    """Return how large a boot partition should be that gets `content` bytes."""
-    return max(fat.SMALLEST, up(int(content * _ROOM), _STEP))
+def boot_size(release: int, own: int) -> int:
+    """Return how large a boot partition should be, in bytes.
+
+    Args:
+        release: what the operating system takes.
+        own: what a node's own files take; they fit twice, so that new ones can be put beside the old.
+    """
+    return max(fat.SMALLEST, up(release + 2 * own, _STEP))
 
 
 def write(
