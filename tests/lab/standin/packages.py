@@ -98,9 +98,8 @@ def _openrc(parts: Parts) -> Tree:
     shared = {f"etc/init.d/{name}": parts.debian[f"etc/init.d/{name}"] for name in ("cgroups", "savecache")}
     settings = {
         "etc/rc.conf": parts.debian["etc/rc.conf"],
-        # Debian's looks for both, and complains without.
-        "etc/insserv.conf": file(b""),
-        "etc/insserv.conf.d": directory(),
+        # Debian asks for each service whether it is one of System V's; Alpine's has nothing of the kind.
+        "usr/lib/rc/bin/lsb2rcconf": link("/bin/true"),
         "etc/pam.d/other": file(_PAM.replace(b"pam_permit", f"/{_LIBRARIES}/pam_permit".encode())),
         "usr/sbin/openrc-run": link("/sbin/openrc-run"),  # as Debian's own services name it
         "sbin/start-stop-daemon": link("/usr/lib/rc/sbin/start-stop-daemon"),
