@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
-from nodebake.lab import card
+from nodebake.lab import card, pi
 from nodebake.lab.hardware import Drive, Hardware, Kind
 from nodebake.lab.initramfs import cpio, modules
 from nodebake.lab.release import Release, unpack
@@ -27,8 +27,8 @@ _KINDS: Mapping[str, Kind] = {"x86_64": "q35", "aarch64": "virt"}
 _APPEND = "modules=loop,squashfs,sd-mod,usb-storage loglevel=6 panic=-1 mitigations=off nokaslr norandmaps"
 _OWN = {"x86_64": "console=ttyS0 init_on_alloc=0 clearcpuid=rep_good", "aarch64": "console=ttyAMA0"}
 _HOW = (
-    "name one: --base FILE; for a virtual machine that is alpine-virt-<version>-<arch>.iso from "
-    "https://alpinelinux.org/downloads/"
+    "name one: --base FILE; for a virtual machine alpine-virt-<version>-<arch>.iso, for a Raspberry Pi "
+    "alpine-rpi-<version>-aarch64.tar.gz, from https://alpinelinux.org/downloads/"
 )
 
 
@@ -38,15 +38,25 @@ class Alpine:
 
     Attributes:
         release: what is on it.
+        modules: directory of the kernel's modules in its initramfs.
         disk: what every node's disk starts as.
-        floor: a cpio archive with busybox and the network card's driver, see `floor`.
-        version: which Alpine, and which kernel.
     """
 
     release: Release
+    modules: str
     disk: Path
-    floor: Path
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Which Alpine, and which kernel."""
+        return f"Alpine {self.release.version}, Linux {self.modules.rpartition('/')[2]}"
+
+    @property
+    def floor(self) -> Path:
+        """A cpio archive with the release's own busybox and the network card's driver, see `floor`."""
+        path = self.disk.with_name("floor.cpio")
+        path.write_bytes(cpio(_floor(self.release.initramfs_files(), self.modules)))
+        return path
 
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
@@ -59,13 +69,16 @@ class Alpine:
         }
         overlay = f"{node.name}.apkovl.tar.gz"
         disk = card.for_node(self.disk, work / f"{name}.img", {overlay: own / overlay, **boot})
+        drive = Drive(path=disk, role="system", holds_data=plan.profile.machine.data is not None)
+        if plan.board.firmware:
+            return pi.hardware(drive)
         return Hardware(
             kind=_KINDS[plan.arch],
             memory=plan.memory,
             kernel=card.take(disk, self.release.kernel, work / f"{name}.kernel"),
             initrd=card.take(disk, self.release.initramfs, work / f"{name}.initramfs"),
             append=f"{_APPEND} {_OWN[plan.arch]}",
-            drives=(Drive(path=disk, role="system", holds_data=plan.profile.machine.data is not None),),
+            drives=(drive,),
         )
 
 
@@ -88,16 +101,11 @@ def prepare(plan: Plan, *, base: Path | None, artefacts: Path, work: Path, progr
     task = f"putting {base.name} onto a disk"
     progress.start(task)
     release = unpack(base, work / "release")
-    files = release.initramfs_files()
-    index = next(path for path in files if path.startswith("lib/modules/") and path.endswith("/modules.dep"))
-    modules_of, kernel = index.rpartition("/")[0], index.split("/")[2]
-    floor = work / "floor.cpio"
-    floor.write_bytes(cpio(_floor(files, modules_of)))
+    index = next(path for path in release.initramfs_files() if path.endswith("/modules.dep"))
     room = max(_size(artefacts / node.name) for node in plan.nodes)
     disk = card.blank(release.directory, work / "blank.img", room=room, label=card.data_label(plan))
     progress.finish(task)
-    version = f"Alpine {release.version}, Linux {kernel}"
-    return Alpine(release=release, disk=disk, floor=floor, version=version)
+    return Alpine(release=release, modules=index.rpartition("/")[0], disk=disk)
 
 
 def _floor(files: Tree, modules_of: str) -> Tree:

@@ -26,6 +26,7 @@ _KINDS = {
     "debian on vm, x86_64": "nocloud",
     "alpine on vm, x86_64": "apkovl",
     "alpine on vm, aarch64": "apkovl",
+    "alpine on rpi3, aarch64": "apkovl",
 }
 _MEMINFO = Path("/proc/meminfo")
 

@@ -74,8 +74,11 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
 
 
 def _measure(bench: Bench, manifest: Manifest, neighbours: Neighbours) -> Floor | None:
-    """Return how fast the same could be at best, or None for a scenario that is about something else."""
-    if not bench.options.scenario.startswith("cold"):
+    """Return how fast the same could be at best, or None for a scenario that is about something else.
+
+    Nor is an emulated Pi about speed: four processors at a time, none of them a real one's.
+    """
+    if not bench.options.scenario.startswith("cold") or bench.plan.board.firmware:
         return None
     bench.progress.note("first the floor: the same kernel and etcd, and nothing else")
     archives = {name: bench.options.out / _archive(items) for name, items in manifest.nodes.items()}
