@@ -28,7 +28,8 @@ _APPEND = "modules=loop,squashfs,sd-mod,usb-storage loglevel=6 panic=-1 mitigati
 _OWN = {"x86_64": "console=ttyS0 init_on_alloc=0 clearcpuid=rep_good", "aarch64": "console=ttyAMA0"}
 _HOW = (
     "name one: --base FILE; for a virtual machine alpine-virt-<version>-<arch>.iso, for a Raspberry Pi "
-    "alpine-rpi-<version>-aarch64.tar.gz, from https://alpinelinux.org/downloads/"
+    "alpine-rpi-<version>-aarch64.tar.gz, from https://alpinelinux.org/downloads/; or boot whole "
+    "cards, which ./invoke image writes"
 )
 
 
@@ -38,25 +39,15 @@ class Alpine:
 
     Attributes:
         release: what is on it.
-        modules: directory of the kernel's modules in its initramfs.
         disk: what every node's disk starts as.
+        floor: a cpio archive with busybox and the network card's driver, see `floor`; None for a Pi.
+        version: which Alpine, and which kernel.
     """
 
     release: Release
-    modules: str
     disk: Path
-
-    @property
-    def version(self) -> str:
-        """Which Alpine, and which kernel."""
-        return f"Alpine {self.release.version}, Linux {self.modules.rpartition('/')[2]}"
-
-    @property
-    def floor(self) -> Path:
-        """A cpio archive with the release's own busybox and the network card's driver, see `floor`."""
-        path = self.disk.with_name("floor.cpio")
-        path.write_bytes(cpio(_floor(self.release.initramfs_files(), self.modules)))
-        return path
+    floor: Path | None
+    version: str
 
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
@@ -101,11 +92,17 @@ def prepare(plan: Plan, *, base: Path | None, artefacts: Path, work: Path, progr
     task = f"putting {base.name} onto a disk"
     progress.start(task)
     release = unpack(base, work / "release")
-    index = next(path for path in release.initramfs_files() if path.endswith("/modules.dep"))
+    files = release.initramfs_files()
+    index = next(path for path in files if path.startswith("lib/modules/") and path.endswith("/modules.dep"))
+    modules_of, kernel = index.rpartition("/")[0], index.split("/")[2]
+    floor = None if plan.board.firmware else work / "floor.cpio"
+    if floor:
+        floor.write_bytes(cpio(_floor(files, modules_of)))
     room = max(_size(artefacts / node.name) for node in plan.nodes)
     disk = card.blank(release.directory, work / "blank.img", room=room, label=card.data_label(plan))
     progress.finish(task)
-    return Alpine(release=release, modules=index.rpartition("/")[0], disk=disk)
+    version = f"Alpine {release.version}, Linux {kernel}"
+    return Alpine(release=release, disk=disk, floor=floor, version=version)
 
 
 def _floor(files: Tree, modules_of: str) -> Tree:

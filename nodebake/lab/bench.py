@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import find
-from nodebake.lab import alpine, debian, floor
+from nodebake.lab import alpine, debian, floor, images
 from nodebake.lab.accelerator import Accelerator, probe
 from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nodebake.lab.guest import Guest
     from nodebake.lab.hardware import Hardware
     from nodebake.lab.network import Network
+    from nodebake.manifest import Manifest
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
 
@@ -76,15 +77,18 @@ class Bench:
         """Return the machines that boot the artefacts, switched off."""
         return self._rack(network, self._artefact, suffix="")
 
-    def floor(self, network: Network, archives: dict[str, Path]) -> Rack:
-        """Return machines that do nothing but run etcd, with the configuration in `archives`, by node."""
+    def floor(self, network: Network, base: Path, archives: dict[str, Path]) -> Rack:
+        """Return machines that do nothing but run etcd, with the configuration in `archives`, by node.
+
+        They start from the guest's floor, `base`.
+        """
 
         def bare(node: NodePlan, label: str) -> Hardware:
             return floor.hardware(
                 self.plan,
                 node,
                 system=self._artefact(node, f"{label}-floor"),
-                base=self.guest.floor,
+                base=base,
                 archive=archives[node.name],
                 etcd=self.etcd,
             )
@@ -126,8 +130,15 @@ class Bench:
         )
 
 
-def prepare(plan: Plan, *, options: Options, progress: Progress, work: Path) -> Bench:
+def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progress, work: Path) -> Bench:
     """Find or make all that a run needs.
+
+    Args:
+        plan: the cluster.
+        manifest: what the build wrote.
+        options: the run's.
+        progress: told what happens.
+        work: directory for disks.
 
     Raises:
         InputError: a tool or an input is missing.
@@ -149,13 +160,18 @@ def prepare(plan: Plan, *, options: Options, progress: Progress, work: Path) -> 
         progress=progress,
         work=work,
         accelerator=accelerator,
-        guest=_guest(plan, options=options, progress=progress, work=work),
+        guest=_guest(plan, manifest, options=options, progress=progress, work=work),
         etcd=sources.fetch(theirs),
         etcdctl=etcdctl,
     )
 
 
-def _guest(plan: Plan, *, options: Options, progress: Progress, work: Path) -> Guest:
-    if plan.profile.machine.os == "alpine":
-        return alpine.prepare(plan, base=options.base, artefacts=options.out, work=work, progress=progress)
-    return debian.prepare(options.cache, progress)
+def _guest(plan: Plan, manifest: Manifest, *, options: Options, progress: Progress, work: Path) -> Guest:
+    """Return the system under the artefacts; whole cards have theirs on them, unless `base` names another."""
+    if plan.profile.machine.os != "alpine":
+        return debian.prepare(options.cache, progress)
+    whole = plan.board.firmware is not None and options.base is None
+    cards = images.of(manifest, options.out) if whole else None
+    return cards or alpine.prepare(
+        plan, base=options.base, artefacts=options.out, work=work, progress=progress
+    )

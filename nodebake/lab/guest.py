@@ -19,8 +19,11 @@ class Guest(Protocol):
         """Say which system and which kernel it is, for the report."""
 
     @property
-    def floor(self) -> Path:
-        """Return a cpio archive with busybox and the network card's driver, see `floor`."""
+    def floor(self) -> Path | None:
+        """Return a cpio archive with busybox and the network card's driver, see `floor`.
+
+        There is none for a Pi: its emulator is not about speed.
+        """
 
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MEMORY = 1 << 30  # of every Pi 3 B; QEMU has no other
 # What the lab adds to the card's command line: an end after a panic, and nothing that only slows an emulated
-# processor down. Without the level, a card that says `quiet` would not even name its kernel. QEMU's network card
-# has the id of one that cdc_subset takes for its own; whether that or cdc_ether is first would be chance.
+# processor down. Without the level, a card that says `quiet` would not even name its kernel. QEMU's network
+# card has the id of one that cdc_subset takes for its own: whether that or cdc_ether comes first is chance.
 APPEND = "loglevel=6 panic=-1 mitigations=off norandmaps module_blacklist=cdc_subset"
 
 

@@ -56,7 +56,7 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
     with ExitStack() as stack:
         work = stack.enter_context(premises.only_lab(directory))
         premises.check_machine(plan, work)
-        bench = prepare(plan, options=options, progress=progress, work=work)
+        bench = prepare(plan, manifest, options=options, progress=progress, work=work)
         neighbours = Neighbours(
             interfaces=tuple(interface for node in plan.nodes for interface in node.interfaces),
             gateways=tuple(map(str, plan.profile.network.gateway)),
@@ -74,16 +74,14 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
 
 
 def _measure(bench: Bench, manifest: Manifest, neighbours: Neighbours) -> Floor | None:
-    """Return how fast the same could be at best, or None for a scenario that is about something else.
-
-    Nor is an emulated Pi about speed: four processors at a time, none of them a real one's.
-    """
-    if not bench.options.scenario.startswith("cold") or bench.plan.board.firmware:
+    """Return how fast the same could be at best, or None for a scenario that is about something else."""
+    base = bench.guest.floor
+    if base is None or not bench.options.scenario.startswith("cold"):
         return None
     bench.progress.note("first the floor: the same kernel and etcd, and nothing else")
     archives = {name: bench.options.out / _archive(items) for name, items in manifest.nodes.items()}
     with private_network(neighbours.interfaces, gateways=neighbours.gateways) as network:
-        rack = bench.floor(network, archives)
+        rack = bench.floor(network, base, archives)
         try:
             rack.power_on(*rack.members)
             rack.all_healthy()
