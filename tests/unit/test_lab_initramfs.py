@@ -37,6 +37,21 @@ def test_busybox_unpacks_the_archive(tmp_path: Path) -> None:
     assert (0o755, "busybox", b"12345") == found
 
 
+def test_what_busybox_packed_is_read(tmp_path: Path) -> None:
+    """An archive may follow another, as the kernel takes them; the later file wins."""
+    busybox = need("busybox", package="busybox-static")
+    (tmp_path / "init").write_bytes(b"12345")
+    (tmp_path / "init").chmod(0o755)
+    first = initramfs.cpio(Tree({"init": file(b"other"), "bin/sh": link("busybox")}))
+    second = command.run([busybox, "cpio", "-o", "-H", "newc"], stdin=b"init\n", cwd=tmp_path)
+    tree = initramfs.read_cpio(first + second)
+    assert (b"12345", 0o100755, b"busybox") == (
+        tree["init"].content,
+        tree["init"].mode,
+        tree["bin/sh"].content,
+    )
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [

@@ -16,6 +16,7 @@ from nodebake.lab import stages
         ),
         ("[    0.000000] Booting Linux on physical CPU 0x0000000000 [0x410fd034]", "kernel"),
         ("Welcome to Debian GNU/Linux 13 (trixie)!", "userspace"),
+        ("Alpine Init 3.10.1-r0", "initramfs"),
         ("   OpenRC 0.54 is starting up Linux 6.12.117 (x86_64)", "userspace"),
         ("[  OK  ] Reached target network.target - Network.", "network"),
         (" * Starting networking ...", "network"),

@@ -11,10 +11,8 @@ import pytest
 
 from nodebake.errors import NodebakeError
 from tests.lab.standin.release import release
-from tests.need import CACHE, shared
 
 FLAVOURS = {"x86_64": "virt", "aarch64": "rpi"}
-MINIROOTFS = "alpine-minirootfs-3.20.3-{arch}.tar.gz"
 
 
 def main() -> int:
@@ -25,9 +23,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the tarball to write")
     told = parser.parse_args()
     try:
-        minirootfs = shared(MINIROOTFS.format(arch=told.arch))
-        flavour = told.flavour or FLAVOURS[told.arch]
-        made = release(told.arch, flavour, minirootfs=minirootfs, cache=CACHE / "lab")
+        made = release(told.arch, told.flavour or FLAVOURS[told.arch])
     except (NodebakeError, pytest.skip.Exception) as error:
         sys.stderr.write(f"{error}\n")
         return 1

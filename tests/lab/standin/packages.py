@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import tarfile
 import tempfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,12 +95,12 @@ def _scripts(parts: Parts) -> dict[str, dict[str, bytes]]:
 def _openrc(parts: Parts) -> Tree:
     """Return Debian's OpenRC where Alpine has its own, with services that Debian does not package."""
     programs = {ours: parts.debian[path] for path, ours in _OPENRC_PROGRAMS.items()}
-    library = {f"usr/lib/rc/{path}": entry for path, entry in parts.below("usr/lib/rc/").items()}
+    library = {
+        f"usr/lib/rc/{path}": _without_lsb(entry) for path, entry in parts.below("usr/lib/rc/").items()
+    }
     shared = {f"etc/init.d/{name}": parts.debian[f"etc/init.d/{name}"] for name in ("cgroups", "savecache")}
     settings = {
         "etc/rc.conf": parts.debian["etc/rc.conf"],
-        # Debian asks for each service whether it is one of System V's; Alpine's has nothing of the kind.
-        "usr/lib/rc/bin/lsb2rcconf": link("/bin/true"),
         "etc/pam.d/other": file(_PAM.replace(b"pam_permit", f"/{_LIBRARIES}/pam_permit".encode())),
         "usr/sbin/openrc-run": link("/sbin/openrc-run"),  # as Debian's own services name it
         "sbin/start-stop-daemon": link("/usr/lib/rc/sbin/start-stop-daemon"),
@@ -107,6 +108,11 @@ def _openrc(parts: Parts) -> Tree:
         **{f"etc/runlevels/{level}": directory() for level in ("sysinit", "boot", "default", "shutdown")},
     }
     return merge(Tree({**programs, **library, **shared, **settings}), _own("openrc"))
+
+
+def _without_lsb(entry: Entry) -> Entry:
+    """Return a script that does not ask, as Debian's do, whether a service is one of System V's."""
+    return replace(entry, content=entry.content.replace(b'$(lsb2rcconf "$RC_SERVICE")', b""))
 
 
 def _e2fsprogs(parts: Parts) -> Tree:
