@@ -113,6 +113,54 @@ def boot(_: Context, profile: str = "", scenario: str = "cold", base: str = "", 
     console.say(f"{plan.name}: {scenario} passed; the report is {told.out / 'lab/report.html'}")
 
 
+@task(
+    help={
+        "profile": PROFILE,
+        "node": "whose card it becomes",
+        "device": "the card's device, such as /dev/sdb: all that is on it is lost",
+        "all": "ask for one card after another, for every node",
+        "files": "where a card with Alpine is mounted: copy the node's files, in place of a whole image",
+        "replace": "another node's card may be written over",
+        "i_know": "serial number of a device that does not look like a card, and is one",
+        "yes": "do not ask",
+        "out": "directory of the images (default: build/<profile>)",
+        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+    }
+)
+def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    node: str = "",
+    device: str = "",
+    all_: bool = False,  # noqa: FBT001, FBT002 - a flag
+    files: str = "",
+    replace: bool = False,  # noqa: FBT001, FBT002 - a flag
+    i_know: str = "",
+    yes: bool = False,  # noqa: FBT001, FBT002 - a flag
+    out: str = "",
+    vault: str = "",
+) -> None:
+    """Write a node's card, and read it back."""
+    flags = console.Flags(profile=profile, node=node, out=out, vault=vault)
+    with console.session() as progress:
+        from nodebake import flash as room
+        from nodebake import pipeline
+
+        plan = pipeline.resolve(flags.named())
+        told, ask = flags.options(plan), console.prompt()
+        allowed = room.Permission(known=i_know, replace=replace)
+        options = room.Options(
+            out=told.out,
+            vault=told.vault,
+            checkout=HERE,
+            allowed=allowed,
+            yes=yes,
+            ask=ask,
+            progress=progress,
+        )
+        room.run(plan, room.Wanted(node=node, every=all_, device=device, files=files), options)
+
+
 @task(help={"profile": PROFILE, "json": "as JSON, for programs"})
 def plan(_: Context, profile: str = "", json: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
     """Show what would be built: every decided value and where it came from."""

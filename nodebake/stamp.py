@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 _CODE = ("nodebake", "overlays", "sources.lock", "requirements.txt")
 _BYTECODE = "__pycache__"
-_LOCK = "lock"  # in a vault; has the number of the last build's process
+# In a vault, and in no artefact: the number of the last build's process, and the cards that were written.
+_NOT_BAKED = frozenset({"lock", "cards.json"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ def _files(root: Path) -> Iterator[Path]:
         yield root.resolve()
     elif root.is_dir():
         bytecode = {_BYTECODE} if root == CHECKOUT / "nodebake" else set[str]()
-        yield from _below(root, {_LOCK, *bytecode}, bytecode)
+        yield from _below(root, _NOT_BAKED | bytecode, bytecode)
 
 
 def _below(directory: Path, passed_over: AbstractSet[str], deeper: AbstractSet[str]) -> Iterator[Path]:

@@ -33,6 +33,7 @@ __all__ = [
     "duration",
     "plan_as_json",
     "plan_as_text",
+    "prompt",
     "raw",
     "renewed_as_text",
     "rotated_as_text",
@@ -64,6 +65,11 @@ def ask() -> Callable[[str], str] | None:
     return getpass.getpass if sys.stdin.isatty() else None
 
 
+def prompt() -> Callable[[str], str] | None:
+    """Return a function that asks a question and returns the answer; None where nobody can answer."""
+    return _asked if sys.stdin.isatty() else None
+
+
 def say(text: str) -> None:
     """Write a command's result to standard output."""
     sys.stdout.write(text + "\n")
@@ -79,3 +85,9 @@ def raw(output: bytes) -> None:
 def _stop(text: str, code: int) -> SystemExit:
     sys.stderr.write(text.rstrip() + "\n")
     return SystemExit(code)
+
+
+def _asked(question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\n")

@@ -99,10 +99,13 @@ def bars() -> Drawn:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and only a terminal needs it
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - same
 
+    from nodebake.console.rate import Rate  # noqa: PLC0415 - same
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
+        Rate(),
         TimeElapsedColumn(),
     )
     return Drawn(Progress(*columns, console=Console(stderr=True), transient=True))

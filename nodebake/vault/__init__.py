@@ -11,15 +11,30 @@
       rotation.json       which authority issues, and how far a change to another has come
       keys.json           every leaf's key and every node's SSH host key
       ledger.json         every certificate ever issued, itself and in words
+    cards.json          every card ever written: for which node, with which image, and which failed
 
 A batch is two files, keys before certificates, each written whole or not at all: whenever a build
 dies, what it leaves opens, and the next build goes on with the same keys.
 """
 
+from nodebake.vault.cards import Card, cards, record
 from nodebake.vault.ledger import LedgerRow
 from nodebake.vault.looking import Look, look
 from nodebake.vault.opening import check_first, open_vault
 from nodebake.vault.rotation import STEPS, Rotation, Step
 from nodebake.vault.vault import Vault
 
-__all__ = ["STEPS", "LedgerRow", "Look", "Rotation", "Step", "Vault", "check_first", "look", "open_vault"]
+__all__ = [
+    "STEPS",
+    "Card",
+    "LedgerRow",
+    "Look",
+    "Rotation",
+    "Step",
+    "Vault",
+    "cards",
+    "check_first",
+    "look",
+    "open_vault",
+    "record",
+]

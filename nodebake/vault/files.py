@@ -65,7 +65,7 @@ class Files:
         path, new = self.directory / name, self.directory / (name + _NEW)
         try:
             try:
-                _write_through(new, content)
+                _write_through(new, content, like=self.directory.stat())
                 new.replace(path)
             except OSError:
                 new.unlink(missing_ok=True)
@@ -191,8 +191,10 @@ def _sweep(directory: Path) -> None:
         path.unlink()
 
 
-def _write_through(path: Path, content: bytes) -> None:
+def _write_through(path: Path, content: bytes, *, like: os.stat_result) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123 - born 0600
+        if os.geteuid() == 0:  # writing cards needs root, and what root wrote the owner could not read
+            os.fchown(file.fileno(), like.st_uid, like.st_gid)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.progress import Progress
 
 from nodebake import console
 from nodebake.console.progress import Lines
+from nodebake.console.rate import Rate
 from nodebake.errors import BuildError, InputError, Problem, ProfileError, SafetyError, UsageError
 from nodebake.manifest import Artifact, Manifest
 from tests.need import ROOT
@@ -256,3 +258,32 @@ def test_a_relative_path_starts_from_where_the_user_is(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("mine: ")
+
+
+def test_a_question_is_asked_only_where_somebody_can_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal it is shown as it is, and the answer is the line that was typed."""
+    assert console.prompt() is None
+    outer, inner = os.openpty()
+    os.write(outer, b"sdb\n")
+    with os.fdopen(inner) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        asked = console.prompt()
+        assert asked is not None
+        assert asked("which [one]? ") == "sdb"
+    os.close(outer)
+    assert capsys.readouterr().err == "which [one]? "
+
+
+def test_bars_of_bytes_tell_rate_and_time_left() -> None:
+    """What counts bytes has megabytes per second; what counts nodes has none."""
+    told = {}
+    for total in (300 << 20, 300):
+        bars = Progress(Rate(), get_time=iter(map(float, range(100))).__next__, disable=True)
+        task = bars.add_task("x", total=total)
+        for _ in range(5):
+            bars.advance(task, total / 100)
+        told[total] = str(Rate().render(bars.tasks[0]))
+    assert told[300] == ""
+    assert re.fullmatch(r"\d+\.\d MB/s, \d+ s left", told[300 << 20])
