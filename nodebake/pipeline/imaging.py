@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nodebake.bases import alpine
+from nodebake.components.base import BasePart
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats import card
 from nodebake.formats.card.layout import up
@@ -45,11 +46,6 @@ def check(plan: Plan, options: Options) -> None:
         raise UsageError(f"{plan.name}: there are no images of {what}", hint=hint)
     if "apkovl" not in plan.profile.outputs:
         raise UsageError(f"{plan.name}: an image needs the node's overlay", hint="add apkovl to outputs")
-    if _label(plan) and machine.data and machine.data.filesystem != "ext4":
-        hint = "write ext4, or name another disk's device that is not LABEL="
-        raise UsageError(
-            f"{plan.name}: an image's data partition is not {machine.data.filesystem}", hint=hint
-        )
     if options.base and not options.base.is_file():
         raise UsageError(f"--base {options.base} is not a file")
     card.ready(pc=plan.board.firmware is None)
@@ -112,9 +108,9 @@ def images(
 
 
 def _label(plan: Plan) -> str:
-    """Return the label of the data partition that lies on the same disk, or nothing."""
+    """Return the label of the data partition, if it is on the disk that the node starts from."""
     data = plan.profile.machine.data
-    return data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
+    return data.device.removeprefix("LABEL=") if data and plan.part(BasePart).grown else ""
 
 
 def _data(plan: Plan) -> int:
