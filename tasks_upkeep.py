@@ -133,5 +133,49 @@ def rotate(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     console.say(console.rotated_as_text(plan, options.out, done))
 
 
-CERTS = Collection("certs", certs, renew, rotate)
+@task(
+    name="revoke",
+    help={
+        **PLACES,
+        **PUSH,
+        "cn": "the operator's certificate of this common name (root: the one of every build)",
+        "node": "all certificates of this node",
+    },
+)
+def revoke(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    cn: str = "",
+    node: str = "",
+    out: str = "",
+    vault: str = "",
+    push: bool = False,  # noqa: FBT001, FBT002 - a flag
+    identity: str = "",
+) -> None:
+    """Revoke certificates whose key is lost; without --cn and --node, only bring the list to the members."""
+    with console.session() as progress:
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        wanted = upkeep.Revocation(cn=cn, node=node, push=console.ssh(options, identity) if push else None)
+        done = upkeep.revoke(plan, options, wanted, progress=progress, ask=console.ask())
+    console.say(console.revoked_as_text(plan, options.out, done))
+
+
+@task(name="operator", help={**PLACES, "cn": "the operator's name: etcd's user, if it has users"})
+def operator(_: Context, profile: str = "", cn: str = "", out: str = "", vault: str = "") -> None:
+    """Issue a certificate for an operator with a name of their own; builds write it from now on."""
+    with console.session():
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        files = upkeep.add_operator(plan, options, cn, ask=console.ask())
+    console.say("\n".join(str(options.out / file) for file in files))
+
+
+CERTS = Collection("certs", certs, renew, rotate, revoke, operator)
 COLLECTIONS = (CERTS,)

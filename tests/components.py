@@ -91,6 +91,7 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
         fetched=fetched,
         leaves=leaves,
         trust=authority().trust,
+        revocations=authority().revocations({}, now=_NOW),
         token="edge-0123456789abcdef",  # noqa: S106 - of a test
         host_key=new_host_key(),
         epoch=EPOCH,

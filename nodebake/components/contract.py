@@ -31,7 +31,8 @@ class Materials:
     Attributes:
         fetched: programs by the name they were wanted by.
         leaves: this node's certificates and keys by name (`server`, `peer`, `client`).
-        trust: the authority's certificate, PEM.
+        trust: the certificates of the authorities that nodes trust, PEM.
+        revocations: the list of revoked certificates, DER.
         token: the cluster's token.
         host_key: the node's SSH host key.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
@@ -40,6 +41,7 @@ class Materials:
     fetched: Mapping[str, Fetched]
     leaves: Mapping[str, Leaf] = field(repr=False)
     trust: bytes
+    revocations: bytes
     token: str = field(repr=False)
     host_key: HostKey = field(repr=False)
     epoch: int

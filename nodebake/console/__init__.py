@@ -11,6 +11,7 @@ from nodebake.console.certificates import (
     certificates_as_json,
     certificates_as_text,
     renewed_as_text,
+    revoked_as_text,
     rotated_as_text,
 )
 from nodebake.console.flags import Flags, duration, ssh
@@ -36,6 +37,7 @@ __all__ = [
     "prompt",
     "raw",
     "renewed_as_text",
+    "revoked_as_text",
     "rotated_as_text",
     "say",
     "session",

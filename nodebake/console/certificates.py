@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nodebake.manifest import Artifact
     from nodebake.plan import Plan
-    from nodebake.upkeep import Renewed, Rotated, Standing
+    from nodebake.upkeep import Renewed, Revoked, Rotated, Standing
 
 _SERIAL = 12  # digits; the whole one is in the JSON
 _HEAD = ("days", "until", "who", "for", "serial", "artefact", "on", "")
@@ -44,9 +44,15 @@ def certificates_as_json(rows: Sequence[Standing], complaints: Sequence[str]) ->
 
 def renewed_as_text(plan: Plan, out: Path, done: Renewed) -> str:
     """Return what was renewed, and how what is left comes to the nodes."""
-    lines = [f"{len(done.rows)} certificates renewed, {len(done.pushed)} nodes have theirs"]
-    left = {name: one for name, one in done.archives.items() if name not in done.pushed}
-    return "\n".join([*lines, *_by_hand(plan, out, left)])
+    head = f"{len(done.rows)} certificates renewed; pushed to {done.pushed} nodes"
+    return "\n".join([head, *_by_hand(plan, out, done.archives)])
+
+
+def revoked_as_text(plan: Plan, out: Path, done: Revoked) -> str:
+    """Return what was revoked, and how the members come to know."""
+    head = f"{len(done.rows)} certificates revoked; the list is pushed to {done.pushed} members"
+    note = "who is connected stays so until etcd is restarted there" if done.rows else ""
+    return "\n".join(filter(None, [head, *_by_hand(plan, out, done.archives), note]))
 
 
 def rotated_as_text(plan: Plan, out: Path, done: Rotated) -> str:

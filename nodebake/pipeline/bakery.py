@@ -36,13 +36,15 @@ class Secrets:
     Attributes:
         leaves: by holder and name.
         host_keys: SSH host keys by node.
-        trust: the authority's certificate, PEM.
+        trust: the certificates of the authorities that nodes trust, PEM.
+        revocations: the list of revoked certificates, DER.
         token: the cluster's etcd token.
     """
 
     leaves: Mapping[tuple[str, str], Leaf]
     host_keys: Mapping[str, HostKey]
     trust: bytes
+    revocations: bytes
     token: str
 
 
@@ -130,6 +132,7 @@ class Bakery:
             fetched=self.fetched,
             leaves=leaves,
             trust=self.secrets.trust,
+            revocations=self.secrets.revocations,
             token=self.secrets.token,
             host_key=self.secrets.host_keys[node.name],
             epoch=self.epoch,

@@ -26,12 +26,14 @@ class Pieces:
         certificates: names of leaves.
         keys: names of leaves whose keys are new as well.
         trust: the authorities that the node trusts.
+        revocations: the list of revoked certificates.
         restart: services that read any of it only when they start.
     """
 
     certificates: frozenset[str] = frozenset()
     keys: frozenset[str] = field(default_factory=frozenset)
     trust: bool = False
+    revocations: bool = False
     restart: tuple[str, ...] = ()
 
     def __or__(self, other: Pieces) -> Pieces:
@@ -40,6 +42,7 @@ class Pieces:
             certificates=self.certificates | other.certificates,
             keys=self.keys | other.keys,
             trust=self.trust or other.trust,
+            revocations=self.revocations or other.revocations,
             restart=tuple(dict.fromkeys((*self.restart, *other.restart))),
         )
 
@@ -80,4 +83,9 @@ def _without(materials: Materials, pieces: Pieces) -> Materials:
         )
         for name, leaf in materials.leaves.items()
     }
-    return replace(materials, leaves=leaves, trust=b"" if pieces.trust else materials.trust)
+    return replace(
+        materials,
+        leaves=leaves,
+        trust=b"" if pieces.trust else materials.trust,
+        revocations=b"" if pieces.revocations else materials.revocations,
+    )

@@ -91,9 +91,10 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         BuildError: the disk is full or failed.
     """
     secrets = bakery.Secrets(
-        leaves=vault.leaves(bakery.requests(plan), clock=options.epoch),
+        leaves=vault.leaves([*bakery.requests(plan), *vault.operators()], clock=options.epoch),
         host_keys=vault.host_keys([node.name for node in plan.nodes]),
         trust=vault.trust,
+        revocations=vault.revocations(),
         token=vault.token,
     )
     epoch = vault.epoch if options.epoch is None else options.epoch

@@ -1,12 +1,24 @@
 """Authorities, leaves and host keys: PEM bytes in memory. The owner of `cryptography`; knows no paths."""
 
 from nodebake.pki.authority import Authority
-from nodebake.pki.certificate import Facts, Leaf, LeafRequest, Subject, Terms, Usage, describe, same_key
+from nodebake.pki.certificate import (
+    USER,
+    Facts,
+    Leaf,
+    LeafRequest,
+    Subject,
+    Terms,
+    Usage,
+    describe,
+    same_key,
+    user,
+)
 from nodebake.pki.chain import same_certificates
 from nodebake.pki.keys import ALGORITHMS, Algorithm, HostKey, is_encrypted, new_host_key, new_key
 
 __all__ = [
     "ALGORITHMS",
+    "USER",
     "Algorithm",
     "Authority",
     "Facts",
@@ -22,4 +34,5 @@ __all__ = [
     "new_key",
     "same_certificates",
     "same_key",
+    "user",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from nodebake.errors import UsageError, about
 from nodebake.pki import chain
@@ -30,8 +32,7 @@ from nodebake.pki.keys import (
 )
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from nodebake.pki.certificate import LeafRequest, Terms
 
@@ -181,11 +182,44 @@ class Authority:
             return "changed"
         return "expired" if now > found.not_valid_after_utc else ""
 
+    def revocations(self, revoked: Mapping[str, int], *, now: dt.datetime) -> bytes:
+        """Return a revocation list in DER: etcd from 3.6 on reads no PEM.
+
+        It is valid for as long as the authority: etcd looks at nothing but the serials, and a list that
+        ended would help nobody.
+
+        Args:
+            revoked: serials, hexadecimal, and when each was revoked, seconds since 1970.
+            now: the present.
+        """
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.path[0].subject)
+        builder = builder.last_update(now.replace(microsecond=0)).next_update(self.not_after)
+        for serial, moment in sorted(revoked.items()):
+            builder = builder.add_revoked_certificate(_revoked(serial, moment))
+        builder = builder.add_extension(self._key_identifier(), critical=False)
+        builder = builder.add_extension(x509.CRLNumber(len(revoked) + 1), critical=False)
+        return builder.sign(self.key, digest_for(self.key)).public_bytes(Encoding.DER)
+
+    def lists(self, revocations: bytes, revoked: Collection[str]) -> bool:
+        """Say whether a revocation list in DER is this authority's, and has just these serials.
+
+        Raises:
+            ValueError: it is not a revocation list.
+        """
+        found = x509.load_der_x509_crl(revocations)
+        own = any(one.value == self._key_identifier() for one in found.extensions)
+        return own and {f"{one.serial_number:x}" for one in found} == set(revoked)
+
     def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
         own = chain.extension(self.path[0], x509.SubjectKeyIdentifier)
         if own is None:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def _revoked(serial: str, moment: int) -> x509.RevokedCertificate:
+    when = dt.datetime.fromtimestamp(moment, dt.UTC)
+    return x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(when).build()
 
 
 def _comparable(extensions: Iterable[tuple[x509.ExtensionType, bool]]) -> set[object]:

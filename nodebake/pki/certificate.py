@@ -19,6 +19,7 @@ _USAGES: dict[Usage, x509.ObjectIdentifier] = {
     "server": ExtendedKeyUsageOID.SERVER_AUTH,
     "client": ExtendedKeyUsageOID.CLIENT_AUTH,
 }
+USER = "user "  # begins the name of an operator's leaf whose common name is the operator's own
 _FIRST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LAST = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)  # RFC 5280 4.1.2.5: the last there is
 
@@ -77,6 +78,13 @@ class LeafRequest:
     dns: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     usages: tuple[Usage, ...]
+
+
+def user(common_name: str) -> LeafRequest:
+    """Return the request of an operator whom etcd knows by a name of their own."""
+    return LeafRequest(
+        holder="operator", name=f"{USER}{common_name}", common_name=common_name, usages=("client",)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

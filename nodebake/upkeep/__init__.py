@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nodebake.upkeep.artefacts import OPERATOR, serials_in
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.renewing import Renewal, Renewed, renew
+from nodebake.upkeep.revoking import Revocation, Revoked, add_operator, revoke
 from nodebake.upkeep.rotating import Rotated, Wanted, rotate
 from nodebake.upkeep.ssh import APPLY, Ssh
 from nodebake.upkeep.standing import Standing, check, standings, strangers
@@ -20,13 +21,17 @@ __all__ = [
     "APPLY",
     "Renewal",
     "Renewed",
+    "Revocation",
+    "Revoked",
     "Rotated",
     "Ssh",
     "Standing",
     "Wanted",
+    "add_operator",
     "certificates",
     "check",
     "renew",
+    "revoke",
     "rotate",
 ]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nodebake.errors import BuildError
 from nodebake.pipeline import renewal, result, workshop
 from nodebake.pipeline.bakery import requests
 from nodebake.pki import same_key
 from nodebake.progress import Silent
 from nodebake.upkeep.artefacts import OPERATOR
-from nodebake.upkeep.presented import presented
+from nodebake.upkeep.rolling import Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,12 +18,10 @@ if TYPE_CHECKING:
     from nodebake.manifest import Artifact
     from nodebake.pipeline import Options
     from nodebake.pipeline.bakery import Bakery
-    from nodebake.plan import NodePlan, Plan
+    from nodebake.plan import Plan
     from nodebake.progress import Progress
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import LedgerRow, Vault
-
-PUSHED = "pushed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +45,13 @@ class Renewed:
 
     Attributes:
         rows: the certificates issued.
-        archives: the renewal of each node that did not have its certificates yet.
-        pushed: the nodes that have theirs now.
+        archives: what is to be brought to the nodes by hand; empty if it was pushed.
+        pushed: how many nodes it was pushed to.
     """
 
     rows: tuple[LedgerRow, ...]
     archives: Mapping[str, Artifact] = field(default_factory=dict)
-    pushed: tuple[str, ...] = ()
+    pushed: int = 0
 
 
 def renew(
@@ -84,8 +81,12 @@ def renew(
         rows = vault.renew(due, within=wanted.within, new_keys=wanted.new_keys, clock=options.epoch)
         oven = workshop.heat(plan, options, vault, supplies)
         archives = write(oven, vault, {name: renewal.Pieces() for name in holders})
-        pushed = _push(oven, vault, archives, wanted.push, progress) if wanted.push else ()
-    return Renewed(rows=rows, archives=archives, pushed=pushed)
+        if wanted.push:
+            one = Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress)
+            one.lay(archives, one.presents)
+    return Renewed(
+        rows=rows, archives={} if wanted.push else archives, pushed=len(archives) if wanted.push else 0
+    )
 
 
 def write(oven: Bakery, vault: Vault, nodes: Mapping[str, renewal.Pieces]) -> Mapping[str, Artifact]:
@@ -131,31 +132,3 @@ def pending(rows: Iterable[LedgerRow]) -> dict[str, renewal.Pieces]:
         )
         for holder, names in found.items()
     }
-
-
-def _push(
-    oven: Bakery, vault: Vault, archives: Mapping[str, Artifact], ssh: Ssh, progress: Progress
-) -> tuple[str, ...]:
-    """Lay each renewal over its node, one after the other, and see to it that members use it."""
-    for name, archive in archives.items():
-        ssh.lay(oven.plan.node(name), oven.out / archive.path)
-        check_presented(oven, vault, oven.plan.node(name))
-        vault.place([name], PUSHED)
-        progress.note(f"{name} has its new certificates")
-    return tuple(archives)
-
-
-def check_presented(oven: Bakery, vault: Vault, node: NodePlan) -> None:
-    """See to it that a member presents the certificates that it was given.
-
-    Raises:
-        BuildError: it does not.
-    """
-    current = {row.key: row.facts.serial for row in vault.ledger()}
-    for one in presented(oven.plan, oven.out / OPERATOR, member=node.name):
-        if one.serial != current[one.node, one.name]:
-            found = f"presents {one.serial}" if one.serial else f"does not answer ({one.error})"
-            raise BuildError(
-                f"{node.name} port {one.port} {found}, not the new certificate {current[one.node, one.name]}",
-                hint="look at etcd's log on the node; then run the same again",
-            )

@@ -13,6 +13,7 @@ from nodebake.upkeep.admission import admission
 from nodebake.upkeep.artefacts import OPERATOR
 from nodebake.upkeep.etcdctl import etcdctl
 from nodebake.upkeep.presented import presented
+from nodebake.upkeep.rolling import Round
 from nodebake.vault import STEPS
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def rotate(
             oven = workshop.heat(plan, options, vault, supplies)
             archives = renewing.write(oven, vault, _pieces(oven, change.rotation))
             if wanted.push:
-                _push(oven, vault, archives, wanted.push, etcdctl(plan, options), progress)
+                one = Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress)
+                _push(one, archives, etcdctl(plan, options))
         if change.rotation.step == STEPS[-1] and not change.rotation.missing(names):
             change.advance(names)
         missing = change.rotation.missing(names) if change.rotation.step else ()
@@ -154,34 +156,23 @@ def _pieces(oven: Bakery, rotation: Rotation) -> dict[str, renewal.Pieces]:
     }
 
 
-def _push(
-    oven: Bakery,
-    vault: Vault,
-    archives: Mapping[str, Artifact],
-    ssh: Ssh,
-    ctl: Etcdctl,
-    progress: Progress,
-) -> None:
-    """Lay the step over one node after the other; a member is back before the next one is disturbed."""
-    plan, step = oven.plan, vault.authorities.rotation.step
-    restarts, last = step != "issue", ""
-    if restarts and archives:
-        ctl.all_healthy(f"step {step}, which restarts one after the other,")
-        last = ctl.leader()  # so that leadership changes hands once, to a member that is done
-    for name in sorted(archives, key=lambda name: name == last):
-        node, archive = plan.node(name), archives[name]
-        member = node.role == "member"
-        if member and restarts:
-            ctl.hand_over(node)
-        ssh.lay(node, oven.out / archive.path)
-        if member and restarts:
-            ctl.wait([node])
-            _check_admission(plan, vault, node)
-        elif member:
-            renewing.check_presented(oven, vault, node)
-        vault.place([name], renewing.PUSHED)
-        vault.authorities.confirm([name])
-        progress.note(f"{name} has step {step}")
+def _push(one: Round, archives: Mapping[str, Artifact], ctl: Etcdctl) -> None:
+    """Bring the step under way to the nodes."""
+    plan, vault = one.oven.plan, one.vault
+
+    def admits(node: NodePlan) -> None:
+        _check_admission(plan, vault, node)
+        vault.authorities.confirm([node.name])
+
+    def presents(node: NodePlan) -> None:
+        one.presents(node)
+        vault.authorities.confirm([node.name])
+
+    if vault.authorities.rotation.step == "issue":
+        one.lay(archives, presents)
+    else:
+        one.restart(archives, ctl, admits)
+    vault.authorities.confirm(archives)
 
 
 def _check_admission(plan: Plan, vault: Vault, node: NodePlan) -> None:

@@ -9,6 +9,7 @@
       ca.crt              the authority's certificate; written last, nothing is issued before it
       ca-2.key ...        the same of a second authority, once there is one
       rotation.json       which authority issues, and how far a change to another has come
+      crl.der             the list of revoked certificates
       keys.json           every leaf's key and every node's SSH host key
       ledger.json         every certificate ever issued, itself and in words
     cards.json          every card ever written: for which node, with which image, and which failed

@@ -83,6 +83,12 @@ def placed(rows: Iterable[LedgerRow], holders: Collection[str], card: str) -> tu
     )
 
 
+def revoked(rows: Iterable[LedgerRow], which: Collection[LedgerRow], moment: int) -> tuple[LedgerRow, ...]:
+    """Return the rows, some of them revoked at `moment`, seconds since 1970."""
+    serials = {each.facts.serial for each in which}
+    return tuple(replace(each, revoked=moment) if each.facts.serial in serials else each for each in rows)
+
+
 def to_json(rows: Iterable[LedgerRow]) -> dict[str, object]:
     """Return what `ledger.json` holds; the facts stand there for people, the certificate is what counts."""
     return {"schema": SCHEMA, "certificates": [_row_to_json(each) for each in rows]}

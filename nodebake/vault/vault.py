@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nodebake.pki import HostKey, Leaf, LeafRequest, new_host_key, new_key
+from nodebake.errors import UsageError
+from nodebake.pki import USER, HostKey, Leaf, LeafRequest, new_host_key, new_key, user
 from nodebake.vault import ledger
 from nodebake.vault.files import broken
 from nodebake.vault.identity import Identity, check_clock, now
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nodebake.vault.authorities import Authorities
     from nodebake.vault.ledger import LedgerRow
     from nodebake.vault.store import Store
+
+REVOCATIONS = "crl.der"
 
 
 class Vault:
@@ -115,6 +118,48 @@ class Vault:
         self._check_clock(clock, (), present if due else None)
         stale = [(request.holder, request.name) for request in due] if new_keys else []
         return self._issue(due, stale, present)
+
+    def revoke(self, holder: str, name: str = "") -> tuple[LedgerRow, ...]:
+        """Revoke a holder's certificates, of one name or all; the next that are issued have new keys.
+
+        Raises:
+            UsageError: there is none to revoke, or the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        present = now()
+        chosen = [row for row in self._store.rows if row.holder == holder and name in {"", row.name}]
+        due = [row for row in chosen if not row.revoked and row.facts.not_after > present]
+        if not chosen:
+            raise UsageError(
+                f"nothing was ever issued to {holder} {name}", hint="./invoke certs shows to whom"
+            )
+        self._store.save_rows(ledger.revoked(self._store.rows, due, int(present.timestamp())))
+        return tuple(due)
+
+    def revocations(self) -> bytes:
+        """Return the list of revoked certificates, DER; the same one until a further one is revoked.
+
+        Raises:
+            UsageError: what is stored is damaged, or the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        files = self._store.files
+        revoked = {row.facts.serial: row.revoked for row in self._store.rows if row.revoked}
+        if files.has(REVOCATIONS):
+            stored = files.read(REVOCATIONS)
+            try:
+                if self.authority.lists(stored, revoked):
+                    return stored
+            except ValueError as error:
+                raise broken(files.directory / REVOCATIONS, str(error)) from error
+        made = self.authority.revocations(revoked, now=now())
+        files.write(REVOCATIONS, made)
+        return made
+
+    def operators(self) -> tuple[LeafRequest, ...]:
+        """Return what was issued to operators by their own names, and not revoked."""
+        rows = (row for row in self._store.current.values() if row.holder == "operator" and not row.revoked)
+        return tuple(user(row.name.removeprefix(USER)) for row in rows if row.name.startswith(USER))
 
     def probe(self) -> Leaf:
         """Return a client's certificate of the coming or the former authority, to see who trusts it.

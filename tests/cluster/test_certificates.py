@@ -67,7 +67,7 @@ def test_certificates_are_renewed_with_no_failed_request(served: tuple[Cluster, 
     assert presented(tool) == []
     with busy(cluster.desk, "renewed-") as writer:
         writer.mark("same keys, pushed")
-        assert "3 nodes have theirs" in tool.run("certs.renew", "--within", "10y", "--push")
+        assert "pushed to 3 nodes" in tool.run("certs.renew", "--within", "10y", "--push")
         assert presented(tool) == []
         writer.mark("new keys, pushed")
         tool.run("certs.renew", "--within", "10y", "--new-keys", "--push")
@@ -136,14 +136,33 @@ def test_a_rotation_that_is_killed_goes_on(served: tuple[Cluster, Tool]) -> None
     assert presented(tool) == []
 
 
+def test_a_lost_key_is_revoked_at_every_member(served: tuple[Cluster, Tool], tmp_path: Path) -> None:
+    """The operator's lost key opens nothing any more, the new one all; no member is restarted."""
+    cluster, tool = served
+    lost = Path(shutil.copytree(cluster.built.operator, tmp_path / "lost"))
+    tool.run("certs.operator", "--cn", "ada")
+    assert admitted(cluster, cluster.built.operator, "ada") is True
+    started = [machine.service.processes() for machine in cluster.machines.values()]
+    assert "pushed to 3 members" in tool.run("certs.revoke", "--cn", "root", "--push")
+    assert admitted(cluster, lost) is False
+    assert admitted(cluster, cluster.built.operator) is True
+    stolen = Path(shutil.copytree(cluster.built.operator, tmp_path / "stolen"))
+    tool.run("certs.revoke", "--cn", "ada", "--push")
+    assert admitted(cluster, stolen, "ada") is False
+    assert not (cluster.built.operator / "ada.key").exists()
+    assert "nothing was ever issued" in tool.refused("certs.revoke", "--cn", "eve", "--push")
+    assert [machine.service.processes() for machine in cluster.machines.values()] == started
+    assert cluster.desk.healthy()
+
+
 def state(tool: Tool) -> dict[str, bytes]:
     """Return the vault's files, but for the lock."""
     return {path.name: path.read_bytes() for path in tool.vault.iterdir() if path.name != "lock"}
 
 
-def admitted(cluster: Cluster, operator: Path) -> bool:
+def admitted(cluster: Cluster, operator: Path, name: str = "admin") -> bool:
     """Tell whether every member lets somebody in who has these operator's files."""
-    words = ["--cert", f"{operator}/admin.crt", "--key", f"{operator}/admin.key", "--max-time", "10"]
+    words = ["--cert", f"{operator}/{name}.crt", "--key", f"{operator}/{name}.key", "--max-time", "10"]
     answers = {_let_in(cluster, f"{cluster.desk.endpoint(name)}/health", words) for name in NAMES}
     assert len(answers) == 1
     return answers.pop()

@@ -111,7 +111,7 @@ def test_shared_paths_share_one_leaf(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, etcd={"tls": tls | {"ca": "/etc/kubernetes/ssl/ca.pem"}})
     assert [leaf.name for leaf in etcd.leaves(plan, plan.node("m1"))] == ["server"]
     tree = baked(plan)
-    assert {"ca.pem", "etcd.pem", "etcd-key.pem"} == {
+    assert {"ca.pem", "crl.der", "etcd.pem", "etcd-key.pem"} == {
         path.rpartition("/")[2] for path in tree if path.startswith("etc/kubernetes/ssl/")
     }
     assert 'KEYS="/etc/kubernetes/ssl/etcd-key.pem"' in text(tree, "etc/nodebake/etcd")

@@ -11,7 +11,7 @@ from nodebake.components.etcd.part import CONFIG_FILE, EtcdPart, Pair
 from nodebake.components.etcd.resolve import resolve
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
-from nodebake.pki import LeafRequest
+from nodebake.pki import USER, LeafRequest
 from nodebake.plan import Needs, Opening, with_part
 from nodebake.tree import Entry, Tree, file, link, merge
 
@@ -78,7 +78,8 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     part = plan.part(EtcdPart)
     pieces = [_tools(part, materials), _pki(plan, node, materials), _programs(plan, node, materials)]
     if node.role == "member":
-        pieces += [_service(plan, part), _configuration(part, node, materials)]
+        revocations = Tree({part.crl: file(materials.revocations)})
+        pieces += [_service(plan, part), _configuration(part, node, materials), revocations]
     return Baked(root=merge(*pieces))
 
 
@@ -89,12 +90,14 @@ def desk_leaves(plan: Plan) -> tuple[LeafRequest, ...]:
 
 
 def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
-    """Return the operator's leaf, the authority's certificate, and etcdctl's environment."""
-    leaf, part = given.leaves[_OPERATOR.name], plan.part(EtcdPart)
+    """Return the operators' leaves, the authorities' certificates, and etcdctl's environment."""
+    users = {name.removeprefix(USER): leaf for name, leaf in given.leaves.items() if name.startswith(USER)}
+    named = {"admin": given.leaves[_OPERATOR.name], **users}
+    part = plan.part(EtcdPart)
     values = {"endpoints": ",".join(part.endpoints), "home": f"build/{plan.name}/{DESK}"}
     return {
-        "admin.crt": leaf.certificate,
-        "admin.key": leaf.key,
+        **{f"{name}.crt": leaf.certificate for name, leaf in named.items()},
+        **{f"{name}.key": leaf.key for name, leaf in named.items()},
         "ca.crt": given.trust,
         "etcdctl.env": render("etcd", ["desk"], values)["etcdctl.env"].content,
     }
@@ -170,7 +173,7 @@ def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
     old_arm = plan.arch == "aarch64" and part.release < (3, 5, 0)
     path = "livez" if part.has_livez() else "health?serializable=true"
     keys = dict.fromkeys((part.server.key, part.peer.key))
-    certificates = dict.fromkeys((part.ca, part.server.certificate, part.peer.certificate))
+    certificates = dict.fromkeys((part.ca, part.crl, part.server.certificate, part.peer.certificate))
     return {
         "bin_dir": part.bin_dir,
         "config_file": CONFIG_FILE,

@@ -40,6 +40,10 @@ def _values(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
     values |= _urls(part, node, token) | _tuning(part) | _by_version(part) | _further(part)
     values["client-transport-security"] = _security(part, part.server)
     values["peer-transport-security"] = _security(part, part.peer)
+    # The sections above have no key for it. etcd decodes its file into the structure that holds these two
+    # as well, and fills in from the sections without emptying them (embed/config.go, configYAML, from 3.4
+    # to 3.7; seen with 3.5.16).
+    values |= {"ClientTLSInfo": {"CRLFile": part.crl}, "PeerTLSInfo": {"CRLFile": part.crl}}
     return values
 
 

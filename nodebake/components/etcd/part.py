@@ -33,7 +33,8 @@ class EtcdPart:
         snapshot_count: transactions.
         quota_backend_bytes: bytes, as `max_request_bytes` and `memory_limit`.
         settings: the user's further settings, checked, by etcd's own names.
-        ca: path of the authority's certificate.
+        ca: path of the certificates of the authorities to trust.
+        crl: path of the list of revoked certificates.
         initial_cluster: etcd's own form, `name=url,name=url`.
         endpoints: client URL of every member.
     """
@@ -61,6 +62,7 @@ class EtcdPart:
     restart_delay: int
     log_level: str
     ca: str
+    crl: str
     server: Pair
     peer: Pair
     client: Pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nodebake.components.etcd.checks import within
@@ -80,6 +81,7 @@ def _rest(plan: Plan, values: Mapping[str, object]) -> dict[str, object]:
         "data_mount": data.mountpoint if data and guarded else "",
         "data_device": data.device if data and guarded else "",
         "ca": tls.ca,
+        "crl": str(PurePosixPath(tls.ca).with_name("crl.der")),
         "server": Pair(certificate=tls.cert, key=tls.key),
         "peer": Pair(certificate=tls.peer_cert, key=tls.peer_key),
         "client": Pair(certificate=tls.client_cert, key=tls.client_key),
