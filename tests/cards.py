@@ -33,7 +33,7 @@ def device_tree(source: str = "") -> bytes:
     return command.run([dtc, "-q", "-I", "dts", "-O", "dtb", "-"], stdin=text.encode())
 
 
-def release() -> dict[str, bytes]:
+def released() -> dict[str, bytes]:
     """Return the files of a card that starts: the firmware's, and what Alpine's release has."""
     return {
         **dict.fromkeys(("bootcode.bin", "start.elf", "fixup.dat"), b"firmware"),

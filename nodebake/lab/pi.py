@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nodebake.lab.hardware import Drive
 
 MEMORY = 1 << 30  # of every Pi 3 B; QEMU has no other
+_CARD = 4 << 30  # the smallest that is sold; empty, it takes no room
 # What the lab adds to the card's command line: an end after a panic, and nothing that only slows an emulated
 # processor down. Without the level, a card that says `quiet` would not even name its kernel. QEMU's network
 # card has the id of one that cdc_subset takes for its own: whether that or cdc_ether comes first is chance.
@@ -22,12 +23,12 @@ APPEND = "loglevel=6 panic=-1 mitigations=off norandmaps module_blacklist=cdc_su
 
 
 def hardware(card: Drive) -> Hardware:
-    """Return a Pi with `card` in it, which is made as large as QEMU wants cards to be: a power of two.
+    """Return a Pi with `card` in it, made as large as cards are, and as QEMU wants them: a power of two.
 
     What is on it stays as it is.
     """
     with card.path.open("r+b") as image:
-        image.truncate(1 << (card.path.stat().st_size - 1).bit_length())
+        image.truncate(max(_CARD, 1 << (card.path.stat().st_size - 1).bit_length()))
     return Hardware(kind="raspi3b", memory=MEMORY, append=APPEND, drives=(card,))
 
 

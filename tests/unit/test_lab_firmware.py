@@ -10,7 +10,7 @@ import pytest
 from nodebake import command
 from nodebake.errors import BuildError
 from nodebake.lab import firmware
-from tests.cards import CONFIG, KERNEL, card, device_tree, fill, release
+from tests.cards import CONFIG, KERNEL, card, device_tree, fill, released
 from tests.need import need
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Changes = dict[str, bytes | str | None]
 def changed(changes: Changes) -> dict[str, bytes]:
     """Return the release's files with `changes`: None takes a file away, a text is a device tree's source."""
     made = {name: device_tree(new) if isinstance(new, str) else new for name, new in changes.items()}
-    return {name: content for name, content in {**release(), **made}.items() if content is not None}
+    return {name: content for name, content in {**released(), **made}.items() if content is not None}
 
 
 def config(*lines: str) -> bytes:
@@ -33,12 +33,12 @@ def config(*lines: str) -> bytes:
 
 def test_a_release_s_card_starts(tmp_path: Path) -> None:
     """Kernel, initramfs and device tree are the card's, and its command line counts as it is."""
-    loaded = firmware.load(card(tmp_path / "card.img", release()))
+    loaded = firmware.load(card(tmp_path / "card.img", released()))
     assert (
         firmware.Loaded(
             kernel=KERNEL,
             initramfs=b"initramfs",
-            device_tree=release()["bcm2710-rpi-3-b.dtb"],
+            device_tree=released()["bcm2710-rpi-3-b.dtb"],
             cmdline="modules=loop,squashfs quiet console=tty1",
             console="ttyS1",
             log=("starts boot/vmlinuz-rpi, bcm2710-rpi-3-b.dtb, boot/initramfs-rpi",),
@@ -189,20 +189,20 @@ def test_only_the_first_line_of_cmdline_txt_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["06", "0b", "0c", "0e"])
 def test_a_fat_partition_starts(tmp_path: Path, kind: str) -> None:
     """All four types that mean FAT are good."""
-    assert KERNEL == firmware.load(card(tmp_path / "card.img", release(), kind=kind)).kernel
+    assert KERNEL == firmware.load(card(tmp_path / "card.img", released(), kind=kind)).kernel
 
 
 @pytest.mark.parametrize("kind", ["ef", "83", "1c"])
 def test_another_type_of_partition_is_refused(tmp_path: Path, kind: str) -> None:
     """Even if the file system is FAT, and an EFI system partition."""
-    path = card(tmp_path / "card.img", release(), kind=kind)
+    path = card(tmp_path / "card.img", released(), kind=kind)
     with pytest.raises(BuildError, match=f"type 0x{kind}"):
         firmware.load(path)
 
 
 def test_a_gpt_is_refused(tmp_path: Path) -> None:
     """Its protective MBR has nothing to boot from."""
-    path = card(tmp_path / "card.img", release())
+    path = card(tmp_path / "card.img", released())
     command.run([need("sfdisk", package="fdisk"), "--quiet", path], stdin=b"label: gpt\n2048,40960,U\n")
     with pytest.raises(BuildError, match="is a GPT"):
         firmware.load(path)
@@ -210,7 +210,7 @@ def test_a_gpt_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_slot_is_the_one(tmp_path: Path) -> None:
     """A FAT partition in the second slot is not found."""
-    path = card(tmp_path / "card.img", release())
+    path = card(tmp_path / "card.img", released())
     table = b"label: dos\n1:start=2048,size=2048,type=83\n2:start=4096,size=40960,type=0c\n"
     command.run([need("sfdisk", package="fdisk"), "--quiet", "--force", path], stdin=table)
     with pytest.raises(BuildError, match="type 0x83"):
@@ -226,7 +226,7 @@ def test_a_partition_without_fat_is_refused(tmp_path: Path) -> None:
 
 def test_an_image_that_was_cut_is_refused(tmp_path: Path) -> None:
     """Its partition would end behind the card's end."""
-    path = card(tmp_path / "card.img", release())
+    path = card(tmp_path / "card.img", released())
     with path.open("r+b") as image:
         image.truncate(1 << 20)
     with pytest.raises(BuildError, match="ends behind the card's end"):
@@ -249,5 +249,5 @@ def test_a_card_without_a_table_starts(tmp_path: Path) -> None:
     command.run(
         [need("mformat", package="mtools"), "-i", path, "-F", "-T", "131072", "-h", "255", "-s", "63", "::"]
     )
-    fill(path, release(), offset="0")
+    fill(path, released(), offset="0")
     assert KERNEL == firmware.load(path).kernel

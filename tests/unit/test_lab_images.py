@@ -8,7 +8,7 @@ from nodebake import pipeline
 from nodebake.lab import images
 from nodebake.lab.hardware import Drive
 from nodebake.manifest import Artifact, Manifest
-from tests.cards import card, release
+from tests.cards import card, released
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_node_gets_a_copy_of_its_card(tmp_path: Path) -> None:
     """The build's own image is left as it is, and the report says which Alpine it has."""
     path = tmp_path / NAMES[0] / f"{NAMES[0]}.img"
     path.parent.mkdir()
-    card(path, {**release(), ".alpine-release": b"3.20.3\n"})
+    card(path, {**released(), ".alpine-release": b"3.20.3\n"})
     before = path.read_bytes()
     found = images.of(manifest(*NAMES), tmp_path)
     assert found is not None
@@ -45,7 +45,8 @@ def test_a_node_gets_a_copy_of_its_card(tmp_path: Path) -> None:
     drive = Drive(path=tmp_path / "twin.img", role="system", holds_data=True)
     assert ("Alpine 3.20.3, whole images", (drive,)) == (found.version, machine.drives)
     assert before == path.read_bytes()
-    assert before == drive.path.read_bytes()[: len(before)]
+    with drive.path.open("rb") as copied:
+        assert before == copied.read(len(before))
 
 
 def test_a_build_without_a_card_for_every_node_has_none(tmp_path: Path) -> None:
