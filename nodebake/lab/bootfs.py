@@ -61,7 +61,9 @@ def boot_files(image: Path) -> BootFiles:
     except BuildError as error:
         said = str(error).splitlines()[-1].strip()
         raise BuildError(f"{image}: the first partition has no FAT file system: {said}") from error
-    listed = run([_mtools("mdir"), "-b", "-/", "-a", "-i", source, "::/"], accept=(0, 1)).decode()
+    listed = run([_mtools("mdir"), "-b", "-/", "-a", "-i", source, "::/"], accept=(0, 1)).decode(
+        errors="replace"
+    )
     paths = (line.removeprefix("::").strip("/").lower() for line in listed.splitlines())
     return BootFiles(image=image, offset=offset, names=frozenset(paths))
 

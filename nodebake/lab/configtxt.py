@@ -20,6 +20,8 @@ _LONGEST = 98  # characters of a line; the rest is ignored
 _DEEPEST = 8  # files that include one another
 _MODELS = frozenset({"pi1", "pi2", "pi3", "pi3+", "pi4", "pi400", "pi5", "pi500", "pi500+"})
 _MODELS |= {"pi0", "pi0w", "pi02", "cm0", "cm1", "cm3", "cm3+", "cm4", "cm4s", "cm5"}
+# There is no monitor, one HDMI port (a Pi 4 has two), no serial number, and every start is an ordinary one.
+_NEVER = ("EDID=", "HDMI:", "0x", "tryboot")
 _BOARD_TYPE = 0x08  # the 3 B's, in the table of revision codes
 # What bootcode.bin and not start.elf acts on; it knows no `include` (raspberrypi/firmware issues 1332, 1810).
 _EARLY = frozenset(
@@ -140,12 +142,7 @@ def _holds(name: str, where: str) -> tuple[str, bool]:
     board = re.fullmatch(r"board-type=(0x[0-9a-fA-F]+|\d+)", name)
     if board:
         return "board", int(board[1], 0) == _BOARD_TYPE
-    for kind in (
-        "EDID=",
-        "HDMI:",
-        "tryboot",
-        "0x",
-    ):  # no monitor, one HDMI port, a cold start, a serial number
+    for kind in _NEVER:
         if name.startswith(kind):
             return kind, False
     raise BuildError(f"{where}: whether [{name}] holds is not known for an emulated Pi")
