@@ -86,7 +86,9 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pack", [bytes, gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress], ids=str
+    "pack",
+    [bytes, gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress],
+    ids=["plain", "gzip", "xz", "zstd"],
 )
 def test_its_initramfs_is_read_however_it_is_packed(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """There are several ways in which mkinitfs can pack it."""
