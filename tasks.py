@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.tasks import Task, task
 
+import tasks_sources
 import tasks_upkeep
 from nodebake import console
 
@@ -225,4 +226,8 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool = Fal
     return options.out, make(plan, options=options, progress=progress, ask=console.ask())
 
 
-ns = Collection(*(each for each in vars().values() if isinstance(each, Task)), *tasks_upkeep.COLLECTIONS)
+ns = Collection(
+    *(each for each in vars().values() if isinstance(each, Task)),
+    *tasks_upkeep.COLLECTIONS,
+    tasks_sources.COLLECTION,
+)

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def find(name: str, *, package: str) -> str:
+def find(name: str, *, package: str, also: str = "") -> str:
     """Return the path of the native tool `name`.
 
     Args:
         name: the tool's file name.
         package: the Debian package that has it, for the message.
+        also: a directory to look in before those of PATH.
 
     Raises:
         InputError: the tool is not installed.
     """
-    found = shutil.which(name, path=PATH)
+    found = shutil.which(name, path=f"{also}:{PATH}".lstrip(":"))
     if found is None:
         raise InputError(f"{name} is not installed", hint=f"run as root: apt-get install --yes {package}")
     return found

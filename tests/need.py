@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodebake.errors import InputError
+from nodebake.command import find
+from nodebake.errors import InputError, NodebakeError
 from nodebake.progress import Silent
-from nodebake.sources import Sources, Want
+from nodebake.sources import Sources, Want, golang
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,15 @@ def need(tool: str, *, package: str) -> str:
     return str(found)
 
 
+def need_go() -> str:
+    """Return the path of Go; skip the test without it, or fail it in CI."""
+    try:
+        return find("go", package="golang-go", also=golang.INSTALLED)
+    except InputError as error:
+        missing(str(error))
+        raise
+
+
 @cache
 def need_etcd() -> Mapping[str, bytes]:
     """Return `etcd` and `etcdctl` for this machine; skip the test without them, or fail it in CI."""
@@ -39,6 +49,19 @@ def need_etcd() -> Mapping[str, bytes]:
     except InputError as error:
         missing(str(error))
         raise
+
+
+def need_input(want: Want) -> None:
+    """Have a program in the cache: had as builds have it, or else built with Go, once; skip without both."""
+    sources = Sources(lock=ROOT / "sources.lock", cache=CACHE, progress=Silent())
+    try:
+        sources.fetch(want)
+    except InputError:
+        need_go()
+        try:
+            sources.build(want.name, version=want.version, arch=want.arch)
+        except NodebakeError as error:
+            missing(str(error))
 
 
 def need_root() -> None:

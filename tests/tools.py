@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nodebake import command
 from nodebake.errors import BuildError
+from nodebake.sources import golang
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ TOOLS = {
     "envsubst": "gettext-base",
     "fdtget": "device-tree-compiler",
     "genimage": "genimage",
+    "go": "golang-go",
     "gpgv": "gpgv",
     "ip": "iproute2",
     "isoinfo": "genisoimage",
@@ -64,7 +66,8 @@ def provide(progress: Progress) -> None:
     Raises:
         BuildError: apt-get could not install them.
     """
-    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool, path=command.PATH)}
+    places = f"{command.PATH}:{golang.INSTALLED}"
+    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool, path=places)}
     if not missing:
         return
     packages = sorted(set(missing.values()))

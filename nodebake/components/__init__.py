@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodebake.components import base, board, etcd, firewall
+from nodebake.components import base, board, etcd, firewall, flannel
 
 if TYPE_CHECKING:
     from nodebake.components.contract import Component
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 COMPONENTS: tuple[Component, ...] = (
     etcd.COMPONENT,
+    flannel.COMPONENT,
     firewall.COMPONENT,
     base.COMPONENT,
     board.COMPONENT,

@@ -14,7 +14,7 @@ from nodebake.console.certificates import (
     revoked_as_text,
     rotated_as_text,
 )
-from nodebake.console.flags import Flags, duration, ssh
+from nodebake.console.flags import CACHE, Flags, duration, ssh
 from nodebake.console.progress import Lines, bars
 from nodebake.console.text import as_json, built, plan_as_json, plan_as_text
 from nodebake.errors import NodebakeError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nodebake.progress import Progress
 
 __all__ = [
+    "CACHE",
     "Flags",
     "as_json",
     "ask",

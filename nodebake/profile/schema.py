@@ -11,6 +11,7 @@ from pydantic import Field
 
 from nodebake.profile.etcd import Etcd
 from nodebake.profile.firewall import Firewall
+from nodebake.profile.flannel import Flannel
 from nodebake.profile.pki import Pki
 from nodebake.profile.section import Section, Switched
 from nodebake.profile.types import (
@@ -172,6 +173,8 @@ class Profile(Section):
     """Every machine of the cluster."""
     etcd: Etcd = Etcd()
     """etcd's version, storage and tuning."""
+    flannel: Switched[Flannel] = None
+    """A network for containers over all nodes; without this section there is none."""
     firewall: Switched[Firewall] = None
     """A packet filter (nftables) on every node; without this section there is none."""
     pki: Pki = Pki()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
 from nodebake.manifest import UsedInput
-from nodebake.sources.cache import Cache, Resolved
+from nodebake.sources.cache import Cache, Resolved, mismatch
 from nodebake.sources.lock import Lock, read
 from nodebake.sources.model import Fetched, Linking, Want
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nodebake.progress import Progress
@@ -60,11 +62,50 @@ class Sources:
             InputError: it is not pinned, does not verify, is for another machine, or cannot be had.
         """
         lock = read(self._path)
-        pin = lock.pin(want)
+        pins = lock.choices(want)
         try:
-            return _Fetch(want, pin, lock, Cache(self._root), self._progress).run(self._mirror)
+            return _Fetch(want, pins, lock, Cache(self._root), self._progress).run(self._mirror)
         except OSError as error:
             raise self._unusable(error) from error
+
+    def build(self, name: str, *, version: str = "", arch: str) -> str:
+        """Build a pinned release from source into the cache; return what it is, for people.
+
+        Args:
+            name: the input's.
+            version: of the release; by default the newest that can be built.
+            arch: of the target.
+
+        Raises:
+            InputError: there is no Go, the source cannot be had or is not the pinned one, or what was
+                built has no pin or another hash than the pin.
+            BuildError: it does not compile.
+        """
+        from nodebake.sources import golang  # noqa: PLC0415 - few need it
+
+        lock = read(self._path)
+        version = version or lock.newest_recipe(name)
+        recipe, what = lock.recipe(name, version), f"{name} {version} for {arch}"
+        task = f"building {what} with Go {recipe.go}"
+        self._progress.start(task)
+        content = golang.build(recipe, arch, name=what)
+        self._progress.finish(task)
+        pin, sha256 = lock.built.get((name, version, arch)), hashlib.sha256(content).hexdigest()
+        if pin is None:
+            raise InputError(
+                f"{what} was built, but is not pinned in {self._path.name}",
+                hint=f'to trust it, add to {name}.releases."{version}".built: sha256.{arch} = "{sha256}"',
+            )
+        if pin.sha256 != sha256:
+            todo = (
+                "the same source and toolchain give the same bytes: find out what differs, and do not use it"
+            )
+            raise mismatch(pin.name, expected=pin.sha256, got=sha256, todo=todo)
+        try:
+            Cache(self._root).keep(pin.name, content)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return f"{what}: {self._root / 'archives' / pin.name}"
 
     def _unusable(self, error: OSError) -> InputError:
         return InputError(
@@ -75,15 +116,15 @@ class Sources:
 class _Fetch:
     """One want on its way through the sources."""
 
-    def __init__(self, want: Want, pin: Pin, lock: Lock, cache: Cache, progress: Progress) -> None:
-        self._want, self._pin, self._lock, self._cache, self._progress = want, pin, lock, cache, progress
+    def __init__(self, want: Want, pins: Sequence[Pin], lock: Lock, cache: Cache, progress: Progress) -> None:
+        self._want, self._pins, self._lock, self._cache, self._progress = want, pins, lock, cache, progress
         self._key = f"{want.name}-{want.version}-{want.arch}-{'+'.join(sorted(want.files))}"
 
     def run(self, mirror: str | None) -> Fetched:
-        debian = self._lock.debian.origin
-        fetched = self._recall("pinned", self._pin.sha256)
-        if fetched is None and not mirror and not self._cache.archive(self._pin.name).exists():
-            fetched = self._recall("debian", debian)
+        known = (self._recall(_kind(pin), pin.sha256) for pin in self._pins)
+        fetched = next((one for one in known if one), None)
+        if fetched is None and not mirror and self._here() is None:
+            fetched = self._recall("debian", self._lock.debian.origin)
         return self._for_target(fetched or self._obtain(mirror))
 
     def _for_target(self, fetched: Fetched) -> Fetched:
@@ -95,20 +136,31 @@ class _Fetch:
 
     def _obtain(self, mirror: str | None) -> Fetched:
         obtainer = _obtainer(self._lock, self._cache, self._progress)
-        here = self._cache.archive(self._pin.name).exists()
-        whys: list[str] = []
-        if not here and mirror:
-            whys.append(obtainer.from_mirror(mirror, self._pin))
-            here = not whys[-1]
-            fetched = None if here else self._recall("debian", self._lock.debian.origin)
+        found, whys = self._here(), list[str]()
+        if found is None and mirror:
+            found = self._first(self._pins, lambda pin: obtainer.from_mirror(mirror, pin), whys)
+            fetched = None if found else self._recall("debian", self._lock.debian.origin)
             if fetched:
                 return fetched
-        if not here:
-            whys.append(obtainer.from_upstream(self._pin))
-            here = not whys[-1]
-        if here:
-            return self._keep("pinned", obtainer.pinned(self._want, self._pin))
-        return self._keep("debian", obtainer.from_debian(self._want, "; ".join(whys)))
+        if found is None:
+            upstream = [pin for pin in self._pins if not pin.built]
+            found = self._first(upstream, obtainer.from_upstream, whys)
+        if found:
+            return self._keep(_kind(found), obtainer.pinned(self._want, found))
+        why = "; ".join(whys) or "upstream's file is not pinned, and it was not built here"
+        return self._keep("debian", obtainer.from_debian(self._want, why))
+
+    def _here(self) -> Pin | None:
+        return next((pin for pin in self._pins if self._cache.archive(pin.name).exists()), None)
+
+    @staticmethod
+    def _first(pins: Sequence[Pin], bring: Callable[[Pin], str], whys: list[str]) -> Pin | None:
+        """Return the first pin whose file could be brought into the cache, and note why others could not."""
+        for pin in pins:
+            whys.append(bring(pin))
+            if not whys[-1]:
+                return pin
+        return None
 
     def _recall(self, kind: str, origin: str) -> Fetched | None:
         key = f"{self._key}.{kind}"
@@ -124,6 +176,10 @@ class _Fetch:
         if fetched is None:
             raise InputError("the cache was emptied while it was in use", hint="build again")
         return fetched
+
+
+def _kind(pin: Pin) -> str:
+    return "built" if pin.built else "pinned"
 
 
 def _obtainer(lock: Lock, cache: Cache, progress: Progress) -> Obtainer:

@@ -73,6 +73,10 @@ class Cache:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Store the archive `name`, whole or not at all."""
+        _replace(self.archive(name), content)
+
     def put(self, content: bytes) -> Stored:
         """Store an object whole or not at all, and return what finds it again."""
         sha256 = hashlib.sha256(content).hexdigest()

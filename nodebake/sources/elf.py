@@ -12,7 +12,7 @@ from elftools.elf.segments import InterpSegment
 
 from nodebake.errors import InputError
 
-MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+MACHINES = {"x86_64": (64, "EM_X86_64"), "aarch64": (64, "EM_AARCH64"), "armv7": (32, "EM_ARM")}
 LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
 
 
@@ -34,7 +34,7 @@ def inspect(content: bytes, arch: str, *, name: str = "the file") -> Program:
 
     Args:
         content: the whole file.
-        arch: the target's, `x86_64` or `aarch64`.
+        arch: the target's; of one that is not among `MACHINES` any program will do.
         name: what to call it in messages.
 
     Raises:
@@ -58,7 +58,7 @@ def inspect(content: bytes, arch: str, *, name: str = "the file") -> Program:
 
 def _read(elf: ELFFile, arch: str, name: str) -> Program:
     machine = str(elf["e_machine"])
-    if (elf.elfclass, elf.little_endian, machine) != (64, True, MACHINES[arch]):
+    if arch in MACHINES and (elf.elfclass, machine, elf.little_endian) != (*MACHINES[arch], True):
         order = "little" if elf.little_endian else "big"
         raise InputError(
             f"{name} is for another machine: {elf.elfclass} bit {order}-endian {machine}, "

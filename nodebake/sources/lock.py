@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
+from nodebake.sources.recipe import Recipe, recipes
+from nodebake.sources.table import Table, fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,18 +17,16 @@ if TYPE_CHECKING:
     from nodebake.sources.model import Want
 
 SCHEMA = 1
-SHA256_DIGITS = 64
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """One upstream file of one version and architecture.
+    """One file of one version and architecture.
 
     Attributes:
-        url: where upstream has it.
+        url: where upstream has it; of what is built from source, the module and the file's name.
         sha256: hexadecimal digest.
-        members: program name to path inside the archive.
+        members: program name to path inside the archive; to nothing where the file is the program itself.
     """
 
     url: str
@@ -37,6 +37,11 @@ class Pin:
     def name(self) -> str:
         """Return the file's own name."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def built(self) -> bool:
+        """Tell whether it is built from source, and nowhere to be downloaded."""
+        return self.url.startswith("go:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,29 +82,64 @@ class Debian:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """The whole file, checked; `pins` is by input name, version and architecture."""
+    """The whole file, checked.
+
+    Attributes:
+        path: the file.
+        pins: upstream's files by input name, version and architecture.
+        built: what is built from source, likewise.
+        recipes: how, by input name and version.
+        debian: the fallback archive.
+    """
 
     path: Path
     pins: Mapping[tuple[str, str, str], Pin]
+    built: Mapping[tuple[str, str, str], Pin]
+    recipes: Mapping[tuple[str, str], Recipe]
     debian: Debian
 
-    def pin(self, want: Want) -> Pin:
-        """Return what `want` is pinned to.
+    def choices(self, want: Want) -> tuple[Pin, ...]:
+        """Return what `want` is pinned to: upstream's file, what is built from source, or both.
 
         Raises:
             InputError: it is not in the lock file, or has no such program.
         """
-        pin = self.pins.get((want.name, want.version, want.arch))
-        if pin is None:
-            known = [v for name, v, arch in self.pins if (name, arch) == (want.name, want.arch)]
+        key = (want.name, want.version, want.arch)
+        pins = tuple(known[key] for known in (self.pins, self.built) if key in known)
+        if not pins:
+            every = dict.fromkeys((*self.pins, *self.built))
+            known = [v for name, v, arch in every if (name, arch) == (want.name, want.arch)]
             raise InputError(
                 f"{want} is not pinned in {self.path.name}",
                 hint=f"versions that are: {', '.join(known) or 'none'}",
             )
         for file in want.files:
-            if file not in pin.members:
+            if any(file not in pin.members for pin in pins):
                 raise InputError(f"{self.path.name}: {want.name}.files: has no {file}, which is needed")
-        return pin
+        return pins
+
+    def pin(self, want: Want) -> Pin:
+        """Return the first choice for `want`; see `choices`."""
+        return self.choices(want)[0]
+
+    def newest_recipe(self, name: str) -> str:
+        """Return the newest version of `name` that can be built; nothing if there is none."""
+        versions = [version for of, version in self.recipes if of == name]
+        return max(versions, key=lambda version: [int(part) for part in version.split(".")], default="")
+
+    def recipe(self, name: str, version: str) -> Recipe:
+        """Return how to build a release from source.
+
+        Raises:
+            InputError: the lock file does not say.
+        """
+        if (name, version) not in self.recipes:
+            known = " and ".join(dict.fromkeys(" ".join(key) for key in self.recipes)) or "nothing"
+            raise InputError(
+                f"{self.path.name} does not say how to build {f'{name} {version}'.strip()}",
+                hint=f"what can be built: {known}",
+            )
+        return self.recipes[name, version]
 
 
 def read(path: Path) -> Lock:
@@ -109,94 +149,69 @@ def read(path: Path) -> Lock:
         InputError: it cannot be read, is no TOML (with the line), or lacks a key (with the key).
     """
     try:
-        document = _Table(path.name, "", tomllib.loads(path.read_text(encoding="utf-8")))
+        document = Table(path.name, "", tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: {error}", hint=f"restore {path}") from error
     if document.value("schema", int) != SCHEMA:
         raise document.bad("schema", f"is not {SCHEMA}, the only one this version reads")
     pins: dict[tuple[str, str, str], Pin] = {}
+    built: dict[tuple[str, str, str], Pin] = {}
+    ways: dict[tuple[str, str], Recipe] = {}
     for name in document.names():
         if name not in {"schema", "debian"}:
-            pins |= _pins(name, document.table(name))
-    return Lock(path=path, pins=pins, debian=_debian(document.table("debian")))
+            table = document.table(name)
+            pins |= _pins(name, table)
+            ways |= recipes(name, table)
+            built |= _built(name, table, ways)
+    return Lock(path=path, pins=pins, built=built, recipes=ways, debian=_debian(document.table("debian")))
 
 
-class _Table:
-    """A TOML table that knows its place, for messages."""
-
-    def __init__(self, file: str, place: str, content: Mapping[str, object]) -> None:
-        self._file, self._place, self._content = file, place, content
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._content)
-
-    def bad(self, key: str, what: str) -> InputError:
-        return InputError(f"{self._file}: {self._at(key)}: {what}")
-
-    def value(self, key: str, kind: type[T]) -> T:
-        found = self._content.get(key)
-        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-            raise self.bad(key, "is missing" if found is None else f"is not {_KINDS[kind]}")
-        return found
-
-    def table(self, key: str) -> _Table:
-        return _Table(self._file, self._at(key), self.value(key, dict))
-
-    def texts(self, key: str) -> dict[str, str]:
-        table = self.table(key)
-        return {name: table.value(name, str) for name in table.names()}
-
-    def list(self, key: str) -> tuple[str, ...]:
-        found = self.value(key, list)
-        if not all(isinstance(item, str) for item in found):
-            raise self.bad(key, "is not a list of texts")
-        return tuple(found)
-
-    def sha256(self, key: str) -> str:
-        text = self.value(key, str)
-        if len(text) != SHA256_DIGITS or set(text) - set("0123456789abcdef"):
-            raise self.bad(key, "is not a sha256 of 64 hexadecimal digits")
-        return text
-
-    def _at(self, key: str) -> str:
-        shown = f'"{key}"' if "." in key else key
-        return f"{self._place}.{shown}" if self._place else shown
-
-
-_KINDS: Mapping[type, str] = {
-    str: "a text",
-    int: "a number",
-    dict: "a table",
-    list: "a list",
-    bool: "true or false",
-}
-
-
-def _pins(name: str, table: _Table) -> dict[tuple[str, str, str], Pin]:
-    url, member, files = table.value("url", str), table.value("members", str), table.list("files")
+def _pins(name: str, table: Table) -> dict[tuple[str, str, str], Pin]:
+    url, files = table.value("url", str), table.list("files")
+    member = table.value("members", str) if table.has("members") else ""
     arches, releases = table.texts("arches"), table.table("releases")
     pins: dict[tuple[str, str, str], Pin] = {}
     for version in releases.names():
         release = releases.table(version)
+        if not release.has("sha256"):
+            continue
         _provenance(release)
         for arch in release.texts("sha256"):
             if arch not in arches:
                 raise release.table("sha256").bad(arch, "is not among the arches")
             series = ".".join(version.split(".")[:2])
             filled = {"{version}": version, "{series}": series, "{arch}": arches[arch]}
-            members = {file: _fill(member, {**filled, "{file}": file}) for file in files}
+            members = {file: fill(member, {**filled, "{file}": file}) for file in files}
             sha256 = release.table("sha256").sha256(arch)
-            pins[name, version, arch] = Pin(url=_fill(url, filled), sha256=sha256, members=members)
+            pins[name, version, arch] = Pin(url=fill(url, filled), sha256=sha256, members=members)
     return pins
 
 
-def _provenance(release: _Table) -> None:
+def _built(
+    name: str, table: Table, recipes: Mapping[tuple[str, str], Recipe]
+) -> dict[tuple[str, str, str], Pin]:
+    pins: dict[tuple[str, str, str], Pin] = {}
+    for (of, version), recipe in recipes.items():
+        if of != name:
+            continue
+        sums = table.table("releases").table(version).table("built").table("sha256")
+        first = next(iter(recipe.modules.values()))
+        for arch in sums.names():
+            pins[name, version, arch] = Pin(
+                url=f"go:{first}/{name}-{version}-{arch}-go{recipe.go}.tar",
+                sha256=sums.sha256(arch),
+                members={program: program for program in recipe.programs},
+            )
+    return pins
+
+
+def _provenance(release: Table) -> None:
     if release.value("confidence", str) not in {"A", "B", "C"}:
         raise release.bad("confidence", "is not A, B or C")
     release.value("confirmed", bool)
 
 
-def _debian(table: _Table) -> Debian:
+def _debian(table: Table) -> Debian:
     settings = {"mirror", "suite", "component", "runtime", "keyrings", "arches"}
     programs = {name: _packaged(table.table(name)) for name in table.names() if name not in settings}
     return Debian(
@@ -210,15 +225,9 @@ def _debian(table: _Table) -> Debian:
     )
 
 
-def _packaged(table: _Table) -> dict[str, Packaged]:
+def _packaged(table: Table) -> dict[str, Packaged]:
     rows = {file: table.table(file) for file in table.names()}
     return {
         file: Packaged(package=row.value("package", str), member=row.value("member", str))
         for file, row in rows.items()
     }
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    for key, value in values.items():
-        template = template.replace(key, value)
-    return template

@@ -89,9 +89,7 @@ class Obtainer:
         """
         path = self.cache.archive(pin.name)
         check(path, pin.sha256, todo=f"remove {path} and try again")
-        with path.open("rb") as packed:
-            found = archive.members(packed, name=pin.name, wanted=set(pin.members.values()).__contains__)
-        files = {file: _member(found, pin.members[file], pin.name) for file in want.files}
+        files = _programs(path, want, pin)
         used = UsedInput(
             name=want.name, version=want.version, arch=want.arch, source=pin.url, sha256=pin.sha256
         )
@@ -151,11 +149,14 @@ class Obtainer:
         return version
 
     def _not_had(self, want: Want, why: str) -> InputError:
-        name = self.lock.pin(want).name
-        return InputError(
-            f"{want} could not be had: {why}",
-            hint=f"put {name} into a directory and name it with --mirror DIRECTORY, or ask for another",
-        )
+        pins = self.lock.choices(want)
+        build = f"./invoke sources.build {want.name} --version {want.version} --arch {want.arch}"
+        hints = [
+            f"put {pins[0].name} into a directory and name it with --mirror DIRECTORY",
+            *([f"build it with Go: {build}"] if pins[-1].built else []),
+            "ask for another",
+        ]
+        return InputError(f"{want} could not be had: {why}", hint=", or ".join(hints))
 
     def _resolved(
         self,
@@ -219,6 +220,14 @@ def _places(pin: Pin) -> tuple[str, ...]:
     """Return where a mirror may have the file: flat, below its release, and by upstream's whole path."""
     path = urlsplit(pin.url).path.lstrip("/")
     return pin.name, "/".join(path.split("/")[-2:]), path
+
+
+def _programs(path: Path, want: Want, pin: Pin) -> dict[str, bytes]:
+    if not any(pin.members.values()):  # no archive: the program itself
+        return {file: path.read_bytes() for file in want.files}
+    with path.open("rb") as packed:
+        found = archive.members(packed, name=pin.name, wanted=set(pin.members.values()).__contains__)
+    return {file: _member(found, pin.members[file], pin.name) for file in want.files}
 
 
 def _member(found: Mapping[str, bytes], path: str, name: str) -> bytes:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from nodebake.components import chosen
 from nodebake.pipeline import Options, build, resolve
 from nodebake.progress import Silent
-from tests.need import ROOT
+from tests.need import CACHE, ROOT, need_input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.plan import Plan
-
-CACHE = ROOT / "cache"
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class Built:
 def bake(profile: str | Path, directory: Path, *, vault: Path | None = None) -> Built:
     """Build a profile into `directory`/build, with the vault `directory`/vault unless another is given."""
     plan = resolve(str(profile))
+    for want in (one for component in chosen(plan) for one in component.wants(plan)):
+        need_input(want)
     out = directory / "build" / plan.name
     options = Options(
         out=out, vault=vault or directory / "vault" / plan.name, lock=ROOT / "sources.lock", cache=CACHE

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 DAY = 86400
-_LISTS = ("After", "Wants", "WantedBy", "Documentation")
+_LISTS = ("After", "Before", "Wants", "WantedBy", "RequiredBy", "Documentation")
 _URLS = ("listen-peer-urls", "listen-client-urls", "advertise-client-urls", "initial-cluster")
 _SHORT = {"countryName": "C", "stateOrProvinceName": "ST", "localityName": "L"}
 _SHORT |= {"organizationName": "O", "organizationalUnitName": "OU", "commonName": "CN"}
@@ -52,7 +52,7 @@ def facts(built: Built, name: str, directory: Path) -> Facts:
     key = directory / config["client-transport-security"]["key-file"].lstrip("/")
     found["server key mode"] = f"{key.stat().st_mode & 0o777:04o}"
     found |= _service(directory, found)
-    return found
+    return found | _flannel(directory, epoch)
 
 
 def _archives(built: Built, name: str) -> list[Path]:
@@ -109,11 +109,11 @@ def _certificate(title: str, root: Path, path: str, epoch: int) -> Facts:
         f"{title} days": round((_stamp(certificate.not_valid_after_utc) - epoch) / DAY),
     }
     extensions = certificate.extensions
+    names = [one.value for one in extensions if isinstance(one.value, x509.SubjectAlternativeName)]
+    found[f"{title} names"] = {str(one.value) for value in names for one in value}
     if title != "ca":
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         keys = extensions.get_extension_for_class(x509.KeyUsage).value
-        found[f"{title} names"] = {str(one.value) for one in names}
         found[f"{title} usages"] = {one._name for one in uses}
         found[f"{title} usages"] |= {"keyEncipherment"} if keys.key_encipherment else set()
         found[f"{title} usages"] |= {"digitalSignature"} if keys.digital_signature else set()
@@ -126,13 +126,31 @@ def _stamp(moment: datetime) -> float:
 
 def _service(root: Path, found: Facts) -> Facts:
     if (root / UNIT.format("etcd")).exists():
-        unit = read_unit((root / UNIT.format("etcd")).read_text())
-        pairs = [(key, values) for section in unit.values() for key, values in section.items()]
-        return {
-            f"unit {key}": set(" ".join(values).split()) if key in _LISTS else values[-1]
-            for key, values in pairs
-            if values
-        }
+        return _unit("unit", root / UNIT.format("etcd"))
     assert "etc/init.d/etcd" in found["files"]
     service = _variables("conf.d", (root / "etc/conf.d/etcd").read_text())
     return service | _variables("init.d", (root / "etc/init.d/etcd").read_text())
+
+
+def _unit(title: str, path: Path) -> Facts:
+    sections = read_unit(path.read_text()).values()
+    pairs = [(key, values) for section in sections for key, values in section.items()]
+    return {
+        f"{title} {key}": set(" ".join(values).split()) if key in _LISTS else values[-1]
+        for key, values in pairs
+        if values
+    }
+
+
+def _flannel(root: Path, epoch: int) -> Facts:
+    if not (root / "etc/nodebake/flannel").exists():
+        return {}
+    found = _variables("flannel", (root / "etc/nodebake/flannel").read_text())
+    script = (root / "usr/local/lib/nodebake/flannel-run").read_text()
+    found |= {
+        "flannel CONFIG": json.loads(found["flannel CONFIG"]),
+        "flannel ENDPOINTS": set(found["flannel ENDPOINTS"].split(",")),
+        "flannel flags": set(re.findall(r"--[a-z-]+", script)),
+    }
+    found |= _certificate("flannel", root, found["flannel CERT"], epoch)
+    return found | _unit("flannel unit", root / UNIT.format("flanneld"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,12 @@ SEED = "var/lib/cloud/seed/nocloud"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A node that runs."""
+    """A node that runs: its etcd, and the further services that a test asked for."""
 
     node: NodePlan
     box: Namespace
     service: OpenRc | Systemd
+    others: list[OpenRc | Systemd] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -41,31 +42,34 @@ class Machine:
         return self.box.root
 
     def also(self, name: str, program: str = "") -> OpenRc | Systemd:
-        """Return another service of the node, ready to start; `program` is what it runs."""
-        if isinstance(self.service, OpenRc):
-            other: OpenRc | Systemd = OpenRc(self.box, name, program)
-        else:
-            other = Systemd(self.box, name)
+        """Return another service of the node, ready to start; `program` is what it runs in the end."""
+        kind = type(self.service)
+        other = kind(self.box, name, program or name)
+        self.others.append(other)
         other.prepare()
         return other
 
     def told(self) -> str:
-        """Return the last complaints and the last lines of etcd's log, for a failure."""
-        lines = [line[:WIDTH] for line in self.service.log().splitlines()]
-        complaints = [line for line in lines[:-8] if not line.startswith(CALM)]
-        return "\n".join([f"--- {self.node.name}", *complaints[-8:], *lines[-8:]])
+        """Return the last complaints and the last lines of every service's log, for a failure."""
+        told = []
+        for service in (self.service, *self.others):
+            lines = [line[:WIDTH] for line in service.log().splitlines()]
+            complaints = [line for line in lines[:-8] if not line.startswith(CALM)]
+            told += [f"--- {self.node.name} {service.name}", *complaints[-8:], *lines[-8:]]
+        return "\n".join(told)
 
     def close(self) -> None:
         """End it."""
         self.box.close()
-        if isinstance(self.service, Systemd):
-            self.service.close()
+        for service in (self.service, *self.others):
+            if isinstance(service, Systemd):
+                service.close()
 
 
 def unpack(built: Built, node: NodePlan, root: Path) -> None:
     """Make the node's root file system from its artefact."""
     lay = {"apkovl": _apkovl, "nocloud": _nocloud, "rootfs": _rootfs}
-    lay[_kind(built)](built.out / node.name, node, root)
+    lay[_kind(built)](built, node, root)
 
 
 def boot(built: Built, node: NodePlan, root: Path, *, bridge: Namespace, data: bool = True) -> Machine:
@@ -95,26 +99,27 @@ def _kind(built: Built) -> str:
     return built.plan.profile.outputs[0]
 
 
-def _apkovl(artefacts: Path, node: NodePlan, root: Path) -> None:
-    roots.emulate_aarch64()
-    roots.alpine(root)
+def _apkovl(built: Built, node: NodePlan, root: Path) -> None:
+    if built.plan.arch == "aarch64":
+        roots.emulate_aarch64()
+    roots.alpine(root, built.plan.arch)
     # As the initramfs does it (mkinitfs, unpack_apkovl).
     busybox = need("busybox", package="busybox-static")
-    run([busybox, "tar", "-C", root, "-zxf", artefacts / f"{node.name}.apkovl.tar.gz"])
+    run([busybox, "tar", "-C", root, "-zxf", built.out / node.name / f"{node.name}.apkovl.tar.gz"])
 
 
-def _nocloud(artefacts: Path, node: NodePlan, root: Path) -> None:  # noqa: ARG001 - as the others
+def _nocloud(built: Built, node: NodePlan, root: Path) -> None:
     roots.debian(root)
     seed = root / SEED
     seed.mkdir(parents=True)
-    for path in artefacts.iterdir():
+    for path in (built.out / node.name).iterdir():
         if path.is_file() and path.suffix != ".iso":
             (seed / path.name).write_bytes(path.read_bytes())
 
 
-def _rootfs(artefacts: Path, node: NodePlan, root: Path) -> None:
+def _rootfs(built: Built, node: NodePlan, root: Path) -> None:
     roots.debian(root)
-    archive = artefacts / f"{node.name}.rootfs.tar.zst"
+    archive = built.out / node.name / f"{node.name}.rootfs.tar.zst"
     run(["tar", "--zstd", "-C", root, "--keep-directory-symlink", "-xpf", archive])
 
 

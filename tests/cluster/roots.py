@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HERE = Path(__file__).parent
-MINIROOTFS = "alpine-minirootfs-3.20.3-aarch64.tar.gz"
+MINIROOTFS = "alpine-minirootfs-3.20.3-{}.tar.gz"
 DEBIAN_TOOLS = {
     "dash": "dash",
     "tar": "tar",
@@ -34,15 +34,15 @@ PAM = "account required pam_permit.so\nsession required pam_permit.so\nauth requ
 ANSWERS = Path("/proc/sys/fs/binfmt_misc")
 
 
-def alpine(root: Path) -> None:
-    """Unpack Alpine's minirootfs into `root` and add Debian's OpenRC, with the C library it was built for.
+def alpine(root: Path, arch: str) -> None:
+    """Unpack Alpine's minirootfs for `arch` into `root` and add Debian's OpenRC, with its own C library.
 
     Alpine's OpenRC is a package of its own, and not there without a network. OpenRC's scripts run under
     Alpine's busybox all the same; its programs bring glibc's loader, which musl does not mind.
     """
     openrc = need("openrc-run", package="openrc")
     root.mkdir(parents=True)
-    run(["tar", "-C", root, "-xzf", shared(MINIROOTFS)])
+    run(["tar", "-C", root, "-xzf", shared(MINIROOTFS.format(arch))])
     owned = run(["dpkg", "-L", "openrc", "librc1", "libeinfo1"]).decode().split()
     for name in owned:
         if name.startswith(("/lib/rc/", "/sbin/")) and Path(name).is_file():

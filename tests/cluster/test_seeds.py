@@ -105,6 +105,32 @@ KUBERNETES = "/etc/kubernetes/ssl"
 THREE = ["192.168.1.1", "192.168.1.2", "192.168.1.3"]
 HTTPS_THREE = {f"https://{ip}:2379" for ip in THREE}
 
+FLANNEL = [
+    Row("files", {"opt/k8s/bin/flanneld"}),
+    Row("files", {"opt/k8s/bin/mk-docker-opts.sh"}, "a script of ours writes the same file, byte by byte"),
+    Row("flannel CONFIG", {"Network": "172.30.0.0/16", "SubnetLen": 21, "Backend": {"Type": "vxlan"}}),
+    Row("flannel PREFIX", "/kubernetes/network"),
+    Row("flannel ENDPOINTS", {f"https://192.168.27.{n}:2379" for n in (133, 134, 135)}),
+    Row("flannel CA", "/etc/kubernetes/cert/ca.pem"),
+    Row("flannel CERT", "/etc/flanneld/cert/flanneld.pem"),
+    Row("flannel KEY", "/etc/flanneld/cert/flanneld-key.pem"),
+    Row("flannel key", "rsa 2048"),
+    Row("flannel usages", {"clientAuth"}),
+    Row("flannel flags", {"--etcd-cafile", "--etcd-certfile", "--etcd-keyfile", "--etcd-endpoints"}),
+    Row("flannel flags", {"--etcd-prefix", "--iface", "--ip-masq"}),
+    Row("flannel unit Type", "notify"),
+    Row("flannel unit Restart", "always"),
+    Row("flannel unit RestartSec", "5"),
+    Row("flannel unit StartLimitIntervalSec", "0"),
+    Row("flannel unit After", {"network.target", "etcd.service"}),
+    Row("flannel unit After", {"network-online.target"}, SWITCH),
+    Row("flannel unit Before", {"docker.service"}),
+    Row("flannel unit WantedBy", {"multi-user.target"}),
+    Row("flannel unit RequiredBy", {"docker.service"}),
+    Row("files", {"etc/systemd/system/docker.service.requires/flanneld.service"}),
+    Row("flannel unit ExecStart", "/opt/k8s/bin/flanneld", "a script first puts the network into etcd, once"),
+]
+
 SEEDS = {
     "manual-k8s": [
         *_members(["etcd0", "etcd1", "etcd2"], THREE),
@@ -221,7 +247,7 @@ SEEDS = {
         Row("files", {"etc/profile"}, "the system's own file; /etc/profile.d is read by it"),
         Row("etcd version", "3.5.2", "3.5.0 to 3.5.2 can lose data; a later 3.5 is taken"),
     ],
-    "flannel-base": [
+    "flannel": [
         *_members(["master", "node1", "node2"], ["192.168.27.135", "192.168.27.133", "192.168.27.134"]),
         *_paths("/etc/etcd/cert/etcd.pem", "/etc/etcd/cert/etcd-key.pem", "/etc/kubernetes/cert/ca.pem"),
         *(*UNIT, *CFSSL, LOCAL),
@@ -238,6 +264,7 @@ SEEDS = {
         ),
         Row("profile ETCDCTL_API", "3"),
         Row("etcd version", "3.3.10", OLD),
+        *FLANNEL,
     ],
 }
 ROWS = [(profile, row) for profile, rows in SEEDS.items() for row in rows]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
 
 
-SHIPPED = ("pi3", "vm", "manual-k8s", "systemd-tls", "kubeasz", "flannel-base")
+SHIPPED = ("pi3", "vm", "manual-k8s", "systemd-tls", "kubeasz", "flannel")
 UID = 2379
 
 every = pytest.mark.parametrize("running", SHIPPED, indirect=True)

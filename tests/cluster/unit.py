@@ -63,10 +63,11 @@ def read_unit(text: str) -> Unit:
 
 @dataclass(slots=True)
 class Systemd:
-    """A service of a machine with systemd."""
+    """A service of a machine with systemd; `program` is what it runs in the end."""
 
     machine: Namespace
     name: str = "etcd"
+    program: str = "etcd"
     unit: Unit = field(init=False)
     main: subprocess.Popen[bytes] | None = field(init=False, default=None)
     notify: socket.socket | None = field(init=False, default=None)
@@ -91,11 +92,6 @@ class Systemd:
     @property
     def _notify(self) -> Path:
         return self.root / NOTIFY.format(self.name)
-
-    @property
-    def program(self) -> str:
-        """The file name of what ExecStart runs."""
-        return shlex.split(self.one("ExecStart", ""))[0].rpartition("/")[2]
 
     @property
     def service(self) -> dict[str, list[str]]:

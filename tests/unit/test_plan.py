@@ -178,7 +178,7 @@ def test_decided_setting_takes_the_place_of_the_open_one(profile: Path) -> None:
     paths = [setting.path for setting in after.settings]
     assert len(set(paths)) == len(paths) == len(before.settings) + 1
     assert after.settings[paths.index("etcd.heartbeat_interval")] == decided
-    assert paths[paths.index("etcd.zone") + 1] == "firewall"
+    assert paths[paths.index("etcd.zone") + 1] == "flannel"
     assert after.warnings == (*before.warnings, "careful")
 
 

@@ -19,7 +19,7 @@ SHIPPED = names()
 
 def test_every_promised_profile_is_shipped() -> None:
     """There is one profile per seed system and one for machines of the user's own; bases are not listed."""
-    expected = {"flannel-base", "kubeasz", "manual-k8s", "pi3", "systemd-tls", "vm"}
+    expected = {"flannel", "kubeasz", "manual-k8s", "pi3", "systemd-tls", "vm"}
     assert expected <= set(SHIPPED)
     assert "systemd" not in SHIPPED
 

@@ -26,14 +26,24 @@ def want(version: str = "3.5.16", arch: str = "aarch64", files: tuple[str, ...] 
 def test_the_shipped_lock_pins_each_release_for_both_architectures() -> None:
     """Every version has a hash of its own for each."""
     pins = read(SHIPPED).pins
-    etcd = [(arch, pin.sha256) for (name, _, arch), pin in pins.items() if name == "etcd"]
-    assert {arch for arch, _ in etcd} == {"x86_64", "aarch64"}
-    assert len({sha256 for _, sha256 in etcd}) == len(etcd) == 86
+    for name, releases in {"etcd": 43, "flannel": 4}.items():
+        of = {key: pin.sha256 for key, pin in pins.items() if key[0] == name}
+        assert {arch for _, _, arch in of} == {"x86_64", "aarch64"}
+        assert len(set(of.values())) == len(of) == 2 * releases
+
+
+def test_every_release_that_can_be_built_is_pinned() -> None:
+    """No two builds are the same file, and none is the release's."""
+    lock = read(SHIPPED)
+    assert {("etcd", "3.6.14"), ("flannel", "0.28.9")} <= set(lock.recipes)
+    assert {(*key, "x86_64") for key in lock.recipes} <= set(lock.built)
+    digests = [pin.sha256 for pin in (*lock.built.values(), *lock.pins.values())]
+    assert len(set(digests)) == len(digests)
 
 
 def test_a_pin_has_url_hash_and_members() -> None:
     """The templates are filled in with upstream's names."""
-    pin = read(SHIPPED).pin(want())
+    (pin,) = read(SHIPPED).choices(want())
     name = "etcd-v3.5.16-linux-arm64"
     assert pin.url == f"https://github.com/etcd-io/etcd/releases/download/v3.5.16/{name}.tar.gz"
     assert (pin.name, pin.sha256) == (f"{name}.tar.gz", SHA256)
@@ -44,19 +54,19 @@ def test_a_pin_has_url_hash_and_members() -> None:
 def test_what_is_not_pinned_is_refused(asked: Want) -> None:
     """An unknown version, architecture or program is an input error."""
     with pytest.raises(InputError, match=r"sources\.lock"):
-        read(SHIPPED).pin(asked)
+        read(SHIPPED).choices(asked)
 
 
 def test_an_unpinned_version_names_those_that_are() -> None:
     """The user can choose from the message."""
     with pytest.raises(InputError, match=r"etcd 3\.5\.99 for aarch64 is not pinned(?s:.*)3\.6\.14, 3\.6\.13"):
-        read(SHIPPED).pin(want(version="3.5.99"))
+        read(SHIPPED).choices(want(version="3.5.99"))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("schema = 1", "schema = 1 1", r"sources\.lock: .*line 5"),
+        ("schema = 1", "schema = 1 1", r"sources\.lock: .*line 9"),
         ("schema = 1", "schema = 2", r"sources\.lock: schema: is not 1"),
         ("schema = 1", "", r"sources\.lock: schema: is missing"),
         (SHA256, "abc", r'etcd\.releases\."3\.5\.16"\.sha256\.aarch64: is not a sha256'),
