@@ -96,22 +96,23 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     help={
         "profile": PROFILE,
         "scenario": "what happens to the machines, see docs/lab.md; several with commas between them",
-        "base": "the operating system's release, a file",
+        "base": "the operating system's release, a file (default: the pinned one)",
         "out": "directory of the build (default: build/<profile>)",
+        "mirror": "directory or URL that has the inputs, asked first",
     }
 )
-def boot(_: Context, profile: str = "", scenario: str = "cold", base: str = "", out: str = "") -> None:
+def boot(
+    _: Context, profile: str = "", scenario: str = "cold", base: str = "", out: str = "", mirror: str = ""
+) -> None:
     """Start the artefacts as cold machines in QEMU, and judge them."""
     with console.session() as progress:
         from nodebake import lab, pipeline
 
-        flags = console.Flags(profile=profile, out=out)
+        flags = console.Flags(profile=profile, out=out, base=base, mirror=mirror)
         plan = pipeline.resolve(flags.named())
-        told = flags.options(plan)
-        release = Path(base).absolute() if base else None
-        options = lab.Options(out=told.out, lock=told.lock, cache=told.cache, base=release, scenario=scenario)
+        options = lab.Options.of(flags.options(plan), scenario=scenario)
         lab.boot(plan, options=options, progress=progress)
-    console.say(f"{plan.name}: {scenario} passed; the report is {told.out / 'lab/report.html'}")
+    console.say(f"{plan.name}: {scenario} passed; the report is {options.out / 'lab/report.html'}")
 
 
 @task(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nodebake.lab.hardware import Hardware
     from nodebake.lab.network import Network
     from nodebake.manifest import Manifest
+    from nodebake.pipeline import Options as BuildOptions
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
 
@@ -36,7 +37,8 @@ class Options:
         out: the build's directory; the report goes to `lab/` in it.
         lock: `sources.lock`.
         cache: verified downloads, and the guest system.
-        base: a released medium of the operating system, where machines boot from one.
+        base: the operating system's release, where machines boot from one; by default the pinned one.
+        mirror: a directory or URL that has the inputs, asked first.
         scenario: a name in `SCENARIOS`, or several with commas between them.
         patience: seconds without success after which silence is failure.
     """
@@ -45,8 +47,21 @@ class Options:
     lock: Path
     cache: Path
     base: Path | None = None
+    mirror: str | None = None
     scenario: str = "cold"
     patience: float = 900
+
+    @classmethod
+    def of(cls, build: BuildOptions, *, scenario: str) -> Options:
+        """Return the options of a run with what a build of the same profile is told."""
+        return cls(
+            out=build.out,
+            lock=build.lock,
+            cache=build.cache,
+            base=build.base,
+            mirror=build.mirror,
+            scenario=scenario,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +162,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     accelerator = probe(plan.arch, work=work)
     slow = f": {accelerator.why}; expect minutes" if accelerator.why else ""
     progress.note(f"machines run under {accelerator.name}{slow}")
-    sources = Sources(lock=options.lock, cache=options.cache, progress=progress)
+    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
     version = plan.profile.etcd.version
     own = Want(name="etcd", version=version, arch=platform.machine(), files=("etcdctl",))
     theirs = Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"))
@@ -172,6 +187,4 @@ def _guest(plan: Plan, manifest: Manifest, *, options: Options, progress: Progre
         return debian.prepare(options.cache, progress)
     whole = plan.board.firmware is not None and options.base is None
     cards = images.of(manifest, options.out) if whole else None
-    return cards or alpine.prepare(
-        plan, base=options.base, artefacts=options.out, work=work, progress=progress
-    )
+    return cards or alpine.prepare(plan, manifest, options=options, progress=progress, work=work)

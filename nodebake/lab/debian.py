@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
-from nodebake.lab.card import data_label
 from nodebake.lab.hardware import Drive, Hardware, copy_on_write
 from nodebake.lab.initramfs import cpio, modules
 from nodebake.overlay import render
@@ -135,7 +134,10 @@ def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
     Raises:
         InputError: the lab cannot make that kind of file system.
     """
-    label = data_label(plan)
+    data = plan.profile.machine.data
+    label = data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
+    if data is None or data.filesystem != "ext4" or not label:
+        raise InputError("the lab makes data partitions with ext4 and found by LABEL= only")
     with path.open("wb") as image:
         image.truncate(size)
     run([find("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-L", label, path])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,7 @@ Kind = Literal["q35", "virt", "raspi3b"]
 _ARCHS = {"q35": "x86_64", "virt": "aarch64", "raspi3b": "aarch64"}
 # Controllers that nothing is attached to would only be probed.
 _MACHINES = {"q35": "q35,sata=off,smbus=off", "virt": "virt", "raspi3b": "raspi3b"}
-_MIB = 1 << 20
+_MIB, _SECTOR = 1 << 20, 512
 FIRST_DAY = "1970-01-01T00:00:00"
 
 
@@ -121,6 +122,19 @@ def copy_on_write(base: Path, to: Path) -> Path:
     words: Sequence[str | Path] = [find("qemu-img", package="qemu-utils"), "create", "-q", "-f", "qcow2"]
     run([*words, "-b", base.resolve(), "-F", "raw", to])
     return to
+
+
+def without_data(disk: Path) -> None:
+    """Take the second partition of `disk` away, and the room that it had: a node would make a new one there.
+
+    Raises:
+        BuildError: it has none.
+    """
+    sfdisk = find("sfdisk", package="fdisk")
+    first = json.loads(run([sfdisk, "--json", disk]))["partitiontable"]["partitions"][0]
+    run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk, "2"])
+    with disk.open("r+b") as image:
+        image.truncate((first["start"] + first["size"]) * _SECTOR)
 
 
 def _drive(drive: Drive, place: int, *, card: bool) -> tuple[str, ...]:

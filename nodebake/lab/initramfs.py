@@ -8,7 +8,10 @@ from __future__ import annotations
 import gzip
 import lzma
 import stat
+import zlib
 from typing import TYPE_CHECKING
+
+from zstandard import ZstdDecompressor, ZstdError
 
 from nodebake.errors import BuildError
 from nodebake.tree import Entry, Tree, file
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 _TRAILER = "TRAILER!!!"
 _MAGIC, _HEADER = b"070701", 110
+_PACKED = {b"\x1f\x8b": gzip.decompress, b"\xfd7": lzma.decompress}
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_LIMIT = 1 << 30  # bytes; an initramfs unpacks to some ten megabytes
 _UNPACK = {"xz": lzma.decompress, "gz": gzip.decompress}
 
 
@@ -27,12 +33,13 @@ def cpio(tree: Tree) -> bytes:
     return b"".join((*records, _record(0, _TRAILER, Entry(mode=0))))
 
 
-def read_cpio(archive: bytes) -> Tree:
-    """Return what is in an uncompressed newc archive, or in several one after the other.
+def read_cpio(packed: bytes) -> Tree:
+    """Return what is in an initramfs: newc archives one after the other, compressed or not.
 
     Raises:
         ValueError: it is none.
     """
+    archive = _unpacked(packed)
     entries: dict[str, Entry] = {}
     at = 0
     while at < len(archive):
@@ -97,6 +104,15 @@ def modules(read: Callable[[str], bytes], wanted: Iterable[str]) -> Tree:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+
+
+def _unpacked(packed: bytes) -> bytes:
+    try:
+        if packed.startswith(_ZSTD):
+            return ZstdDecompressor().decompress(packed, max_output_size=_LIMIT)
+        return next((unpack for magic, unpack in _PACKED.items() if packed.startswith(magic)), bytes)(packed)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, ZstdError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _plain(path: str, content: bytes) -> bytes:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nodebake.errors import BuildError
-from nodebake.lab.card import without_data
+from nodebake.lab import effort
 from nodebake.lab.console import Console
-from nodebake.lab.hardware import Hardware, argv
+from nodebake.lab.hardware import Hardware, argv, without_data
 from nodebake.lab.pi import switched_on
+from nodebake.lab.record import Event
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,7 +31,7 @@ class Machine:
         name: the node's, or another one for a machine that should not be there.
         hardware: what it is made of.
         console: what it says.
-        events: stages with the lab's seconds, over all its starts.
+        events: stages reached, over all its starts.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Machine:
             clock: seconds since the lab started.
         """
         self.name, self.hardware = name, hardware
-        self.events: list[tuple[str, float]] = []
+        self.events: list[Event] = []
         self._network, self._accelerator, work = place
         self._clock, self._number = clock, number
         self._tap = f"tap{number}"
@@ -70,7 +71,7 @@ class Machine:
     @property
     def stage(self) -> str:
         """The latest stage reached; `off` before the first start."""
-        return self.events[-1][0] if self.events else "off"
+        return self.events[-1].stage if self.events else "off"
 
     def power_on(self) -> None:
         """Start it cold.
@@ -79,7 +80,7 @@ class Machine:
             BuildError: its firmware refuses the card.
         """
         self._control.unlink(missing_ok=True)
-        self.events.append(("power", self._clock()))
+        self.events.append(Event(stage="power", at=self._clock()))
         self.console.note("power on")
         words = argv(
             self._firmware(),
@@ -103,7 +104,7 @@ class Machine:
         self._process = None
         self._control.unlink(missing_ok=True)
         self.console.note("power cut")
-        self.events.append(("off", self._clock()))
+        self.events.append(Event(stage="off", at=self._clock()))
 
     def set_clock(self, moment: str) -> None:
         """Set the real-time clock of the next start, as `-rtc base=` takes it."""
@@ -129,9 +130,10 @@ class Machine:
 
     def reached(self, stage: str, moment: float) -> None:
         """Note that a stage is reached, unless it was already in this start."""
-        start = max((i for i, (known, _) in enumerate(self.events) if known == "power"), default=0)
-        if stage not in {known for known, _ in self.events[start:]}:
-            self.events.append((stage, moment))
+        start = max((i for i, event in enumerate(self.events) if event.stage == "power"), default=0)
+        if stage not in {event.stage for event in self.events[start:]}:
+            used = effort.below(self._process.pid) if self._process else 0.0
+            self.events.append(Event(stage=stage, at=moment, used=used))
 
     def _firmware(self) -> Hardware:
         """Return the machine with what its firmware finds to start, if QEMU is not told that already."""

@@ -148,6 +148,6 @@ class Rack:
 
     def _tell(self) -> None:
         for name, machine in self.machines.items():
-            for stage, at in machine.events[self._told.get(name, 0) :]:
-                self.progress.note(f"{at:7.1f} s  {name}: {stage}")
+            for event in machine.events[self._told.get(name, 0) :]:
+                self.progress.note(f"{event.at:7.1f} s  {name}: {event.stage}")
             self._told[name] = len(machine.events)

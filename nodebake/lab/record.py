@@ -29,10 +29,12 @@ class Event:
     Attributes:
         stage: one of `stages.STAGES`, or `off`.
         at: seconds since the lab started.
+        used: processor seconds that the emulator took since the machine got power.
     """
 
     stage: str
     at: float
+    used: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +73,12 @@ class Floor:
 
     Attributes:
         seconds: cold start to all healthy over TLS.
+        used: processor seconds that a machine's emulator took until then, on the average.
         allowed: how many times as long the artefacts may take.
     """
 
     seconds: float
+    used: float
     allowed: float
 
 
@@ -90,6 +94,7 @@ class Record:
         accelerator: `kvm` or `tcg`, with the reason.
         versions: of the emulator, the guest and etcd.
         healthy_after: seconds from the first power-on to all members healthy; None if they never were.
+        used: processor seconds that a machine's emulator took until then, on the average.
         floor: what it is compared with, if that was measured.
     """
 
@@ -103,4 +108,5 @@ class Record:
     checks: tuple[Check, ...]
     nodes: tuple[Timeline, ...]
     stalls: tuple[Stall, ...]
+    used: float | None = None
     floor: Floor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nodebake.command import run
@@ -87,8 +87,11 @@ def _measure(bench: Bench, manifest: Manifest, neighbours: Neighbours) -> Floor 
             rack.all_healthy()
         finally:
             rack.cut_power(*rack.machines)
-    seconds = _healthy_after(rack)
-    return Floor(seconds=seconds, allowed=_ALLOWED[bench.plan.profile.machine.os]) if seconds else None
+    reached = _healthy_after(rack)
+    if reached is None:
+        return None
+    seconds, used = reached
+    return Floor(seconds=seconds, used=used, allowed=_ALLOWED[bench.plan.profile.machine.os])
 
 
 def _archive(artefacts: Iterable[Artifact]) -> str:
@@ -119,6 +122,7 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
         ),
     }
     accelerator = bench.accelerator
+    seconds, used = _healthy_after(rack) or (None, None)
     return Record(
         profile=bench.plan.name,
         scenario=bench.options.scenario,
@@ -126,7 +130,8 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
         why=why,
         accelerator=accelerator.name + (f" ({accelerator.why})" if accelerator.why else ""),
         versions=versions,
-        healthy_after=_healthy_after(rack),
+        healthy_after=seconds,
+        used=used,
         checks=tuple(rack.checks),
         nodes=tuple(_timeline(machine, manifest) for machine in rack.machines.values()),
         stalls=tuple(rack.stalls),
@@ -137,18 +142,26 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
 def _timeline(machine: Machine, manifest: Manifest) -> Timeline:
     artefacts = manifest.nodes.get(machine.name, ())
     booted = next((one.sha256 for one in artefacts if one.kind in {"seed", "apkovl"}), "")
-    events = tuple(Event(stage=stage, at=round(at, 3)) for stage, at in machine.events)
+    events = tuple(
+        replace(event, at=round(event.at, 3), used=round(event.used, 2)) for event in machine.events
+    )
     return Timeline(name=machine.name, events=events, console=machine.console.path.name, digest=booted)
 
 
-def _healthy_after(rack: Rack) -> float | None:
-    first = [
-        min((at for stage, at in rack.machines[name].events if stage == "power"), default=0.0)
-        for name in rack.members
-    ]
-    healthy = [
-        min((at for stage, at in rack.machines[name].events if stage == "healthy"), default=None)
-        for name in rack.members
-    ]
-    times = [at for at in healthy if at is not None]
-    return round(max(times) - min(first), 3) if len(times) == len(healthy) else None
+def _healthy_after(rack: Rack) -> tuple[float, float] | None:
+    """Return when all members were healthy after the first power-on, and their average processor seconds.
+
+    None if one of them never was.
+    """
+    powers = [_first(rack.machines[name], "power") for name in rack.members]
+    healthy = [_first(rack.machines[name], "healthy") for name in rack.members]
+    reached = [event for event in healthy if event]
+    if not reached or len(reached) < len(healthy):
+        return None
+    start = min(event.at for event in powers if event)
+    seconds = max(event.at for event in reached) - start
+    return round(seconds, 3), round(sum(event.used for event in reached) / len(reached), 2)
+
+
+def _first(machine: Machine, stage: str) -> Event | None:
+    return next((event for event in machine.events if event.stage == stage), None)

@@ -61,8 +61,7 @@ def cards(
         BuildError: it could not be put onto a partition.
     """
     flavour, bases = alpine.flavour(plan) or alpine.RPI, options.cache / "bases"
-    release = plan.profile.machine.release or plan.board.alpine
-    want = Want(name=flavour.name, version=release, arch=plan.arch, files=())
+    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {
         name: up(sum(item.size for item in items if item.kind in _ON_CARD), _ROOM)
@@ -70,7 +69,7 @@ def cards(
         if options.node in {"", name}
     }
     try:
-        path, used = _given(options.base, want) if options.base else _pinned(want, options, progress)
+        path, used = release(plan, flavour, options.base, sources)
         made = {
             room: alpine.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
             for room in sorted(set(rooms.values()))
@@ -81,11 +80,28 @@ def cards(
         raise BuildError(f"{bases} cannot be written: {error.strerror}") from error
     forms: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
     return {
-        name: replace(
-            made[room], label=_label(plan), data=_data(plan), forms=tuple(form for form, use in forms if use)
-        )
+        name: replace(with_data(plan, made[room]), forms=tuple(form for form, use in forms if use))
         for name, room in rooms.items()
     }, used
+
+
+def release(
+    plan: Plan, flavour: alpine.Flavour, base: Path | None, sources: Sources
+) -> tuple[Path, UsedInput]:
+    """Return the operating system's release: the file `base`, or the pinned one.
+
+    Raises:
+        InputError: it could not be had.
+    """
+    version = plan.profile.machine.release or plan.board.alpine
+    want = Want(name=flavour.name, version=version, arch=plan.arch, files=())
+    return _given(base, want) if base else sources.file(want)
+
+
+def with_data(plan: Plan, card: Card) -> Card:
+    """Return `card` with the data partition that the profile asks for."""
+    data = plan.profile.machine.data
+    return replace(card, label=_label(plan), data=data.size if data and data.size else plan.board.data)
 
 
 def images(
@@ -99,7 +115,7 @@ def images(
     """
 
     def write(node: NodePlan) -> tuple[Artifact, ...]:
-        files = _files(manifest.nodes[node.name], options.out)
+        files = contents(manifest.nodes[node.name], options.out)
         out = options.out / node.name
         return card.write(plan, node, shared[node.name], files, out=out, epoch=manifest.epoch)
 
@@ -113,24 +129,13 @@ def _label(plan: Plan) -> str:
     return data.device.removeprefix("LABEL=") if data and plan.part(BasePart).grown else ""
 
 
-def _data(plan: Plan) -> int:
-    data = plan.profile.machine.data
-    return data.size if data and data.size else plan.board.data
-
-
-def _files(items: tuple[Artifact, ...], out: Path) -> dict[str, Path]:
-    """Return what a node's card gets, by its place there."""
+def contents(items: tuple[Artifact, ...], out: Path) -> dict[str, Path]:
+    """Return what of a node's artefacts its card gets, by its place there."""
     return {
         "/".join(item.path.split("/")[_ON_CARD[item.kind] :]): out / item.path
         for item in items
         if item.kind in _ON_CARD
     }
-
-
-def _pinned(want: Want, options: Options, progress: Progress) -> tuple[Path, UsedInput]:
-    return Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress).file(
-        want
-    )
 
 
 def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:

@@ -13,7 +13,9 @@ STAGES = ("power", "kernel", "userspace", "network", "etcd", "healthy")
 
 def record(*, why: str = "", floor: Floor | None = None) -> Record:
     """Return the record of a run with two machines, one of which was started twice."""
-    once = tuple(Event(stage=stage, at=float(place * 3)) for place, stage in enumerate(STAGES))
+    once = tuple(
+        Event(stage=stage, at=float(place * 3), used=float(place)) for place, stage in enumerate(STAGES)
+    )
     twice = (
         *once,
         Event(stage="off", at=20.0),
@@ -34,6 +36,7 @@ def record(*, why: str = "", floor: Floor | None = None) -> Record:
             Timeline(name="n2", events=twice, console="n2.console.log", digest="cd34"),
         ),
         stalls=(Stall(why="power of n2 cut", seconds=1.25),),
+        used=5.0,
         floor=floor,
     )
 
@@ -96,8 +99,9 @@ def test_the_page_links_every_console() -> None:
 
 def test_the_page_tells_the_stall_and_the_ratio() -> None:
     """Both are what the reader came for."""
-    page = report.to_html(record(floor=Floor(seconds=10.0, allowed=4.0)))
-    assert [True, True, True] == [text in page for text in ("1.25", "1.50 times as long", "at most 4 times")]
+    page = report.to_html(record(floor=Floor(seconds=10.0, used=2.0, allowed=4.0)))
+    told = ("1.25", "1.50 times as long", "at most 4 times", "2.50 times as much", "12.0 (4.0)")
+    assert [True] * 5 == [text in page for text in told]
 
 
 def test_a_run_without_checks_has_a_page() -> None:
@@ -119,6 +123,6 @@ def test_a_run_without_checks_has_a_page() -> None:
 
 def test_programs_read_the_record_and_the_ratio() -> None:
     """`report.json` has a schema number, every field of the record, and the ratio to the floor."""
-    told = json.loads(report.to_json(record(floor=Floor(seconds=10.0, allowed=4.0))))
-    expected = (1, 1.5, "power-cut", [{"why": "power of n2 cut", "seconds": 1.25}])
-    assert expected == (told["schema"], told["ratio"], told["scenario"], told["stalls"])
+    told = json.loads(report.to_json(record(floor=Floor(seconds=10.0, used=2.0, allowed=4.0))))
+    expected = (1, 1.5, 2.5, "power-cut", [{"why": "power of n2 cut", "seconds": 1.25}])
+    assert expected == tuple(told[name] for name in ("schema", "ratio", "ratio_used", "scenario", "stalls"))

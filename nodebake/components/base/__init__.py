@@ -21,7 +21,8 @@ __all__ = ["COMPONENT", "Account", "BasePart", "bake", "decide", "desk"]
 
 # With an overlay Alpine's initramfs enables nothing but a clock, so this is the whole list. It is written
 # out rather than asked for with etc/.default_boot_services, which brings `firstboot` and other things that
-# differ between releases. modloop, modules: the kernel's packet sockets are a module.
+# differ between releases. modloop, modules: the kernel's packet sockets are a module, which Alpine's own
+# /etc/modules names.
 _RUNLEVELS = {
     "sysinit": ("cgroups", "devfs", "dmesg", "hwdrivers", "mdev", "modloop"),
     "boot": (
@@ -37,7 +38,6 @@ _RUNLEVELS = {
     "default": (),
     "shutdown": ("killprocs", "mount-ro", "savecache"),
 }
-_ALPINE_MODULES = ("af_packet", "ipv6")
 _FILESYSTEM_TOOLS = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs", "f2fs": "f2fs-tools"}
 
 
@@ -130,8 +130,7 @@ def _packages(plan: Plan) -> tuple[str, ...]:
 
 
 def _modules(plan: Plan) -> tuple[str, ...]:
-    ours = _ALPINE_MODULES if plan.init == "openrc" else ()
-    return tuple(dict.fromkeys((*ours, *plan.needs.modules, *plan.profile.system.modules)))
+    return tuple(dict.fromkeys((*plan.needs.modules, *plan.profile.system.modules)))
 
 
 def _ssh(plan: Plan) -> bool:
