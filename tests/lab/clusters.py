@@ -1,0 +1,105 @@
+"""Three small machines with a data partition, built and ready to be booted; for the tests of the lab."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake import lab, pipeline
+from nodebake.progress import Silent
+from tests.need import ROOT, missing, need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.plan import Plan
+
+_PROFILE = """\
+schema: 1
+cluster: {{name: lab}}
+machine: {{os: {os}, board: vm, arch: {arch}, memory: {memory}, data: {{device: LABEL=DATA}}}}
+network: {{interface: "{interface}"}}
+nodes:
+  - {{name: etcd-1, address: 10.77.0.11/24}}
+  - {{name: etcd-2, address: 10.77.0.12/24}}
+  - {{name: etcd-3, address: 10.77.0.13/24}}
+etcd: {{version: 3.5.16, storage: ssd}}
+outputs: [{output}]
+"""
+_SYSTEMS = {
+    "debian": {"memory": "768MiB", "interface": "en*", "output": "nocloud"},
+    "alpine": {"memory": "512MiB", "interface": "eth0", "output": "apkovl"},
+}
+_TOOLS = {
+    "curl": "curl",
+    "ip": "iproute2",
+    "mcopy": "mtools",
+    "mke2fs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "unshare": "util-linux",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A build, and what its machines boot from.
+
+    Attributes:
+        plan: the cluster.
+        out: the build's directory.
+        base: a release of the operating system, where one is needed.
+    """
+
+    plan: Plan
+    out: Path
+    base: Path | None = None
+
+    def boot(self, scenario: str, *, patience: float = 900) -> None:
+        """Play a scenario."""
+        options = lab.Options(
+            out=self.out,
+            lock=ROOT / "sources.lock",
+            cache=ROOT / "cache",
+            base=self.base,
+            scenario=scenario,
+            patience=patience,
+        )
+        lab.boot(self.plan, options=options, progress=Silent())
+
+    def verdict(self) -> tuple[str, list[str]]:
+        """Return the report's verdict and the names of the checks that failed."""
+        told = json.loads((self.out / "lab/report.json").read_text(encoding="utf-8"))
+        return told["verdict"], [check["name"] for check in told["checks"] if not check["passed"]]
+
+
+def build(home: Path, system: str, *, arch: str = "x86_64", base: Path | None = None) -> Cluster:
+    """Build a cluster in the directory `home`."""
+    (home / "lab.yaml").write_text(
+        _PROFILE.format(os=system, arch=arch, **_SYSTEMS[system]), encoding="utf-8"
+    )
+    plan = pipeline.resolve(str(home / "lab.yaml"))
+    options = pipeline.Options(
+        out=home / "b", vault=home / "vault", lock=ROOT / "sources.lock", cache=ROOT / "cache"
+    )
+    pipeline.build(plan, options=options, progress=Silent(), ask=None)
+    return Cluster(plan=plan, out=options.out, base=base)
+
+
+def need_lab(**more: str) -> None:
+    """Skip a test that boots machines unless it is asked for, and without what the lab needs."""
+    if not {"CI", "NODEBAKE_LAB"} & set(os.environ):
+        pytest.skip("booting clusters takes minutes; set NODEBAKE_LAB=1")
+    for tool, package in {**_TOOLS, **more}.items():
+        need(tool, package=package)
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        missing("/dev/net/tun is not for this user")
+
+
+def when_asked_for(scenario: str) -> pytest.ParameterSet:
+    """Return a scenario that CI leaves out: each takes minutes under emulation."""
+    asked = pytest.mark.skipif("NODEBAKE_LAB" not in os.environ, reason="takes minutes; set NODEBAKE_LAB=1")
+    return pytest.param(scenario, marks=asked)
