@@ -35,9 +35,9 @@ _COLOURS = {
 
 
 def to_json(record: Record) -> str:
-    """Return the text of `report.json`: the record's own fields, and the ratio to the floor."""
-    ratios = {"ratio": ratio(record), "ratio_used": ratio_used(record)}
-    return json.dumps({"schema": SCHEMA, **asdict(record), **ratios}, indent=2) + "\n"
+    """Return the text of `report.json`: the record's own fields, the ratios to the floor, the time spent."""
+    derived = {"ratio": ratio(record), "ratio_used": ratio_used(record), "spent": spent(record)}
+    return json.dumps({"schema": SCHEMA, **asdict(record), **derived}, indent=2) + "\n"
 
 
 def to_html(record: Record) -> str:
@@ -59,6 +59,17 @@ def ratio_used(record: Record) -> float | None:
     return round(record.used / record.floor.used, 2)
 
 
+def spent(record: Record) -> dict[str, float]:
+    """Return how many seconds a machine's first start was in each stage before it was healthy, on average."""
+    seconds: dict[str, list[float]] = {}
+    for node in record.nodes:
+        for event, following in pairwise(node.events):
+            if event.stage in {"healthy", "off"}:
+                break
+            seconds.setdefault(event.stage, []).append(following.at - event.at)
+    return {stage: round(sum(times) / len(times), 1) for stage, times in seconds.items()}
+
+
 def _values(record: Record) -> dict[str, Any]:
     reached = {event.stage for node in record.nodes for event in node.events}
     stages = [stage for stage in STAGES if stage in reached]
@@ -70,6 +81,7 @@ def _values(record: Record) -> dict[str, Any]:
         "why": escape(record.why),
         "summary": f"{len(record.checks)} checks, {failed} failed, on {escape(record.accelerator)}",
         "healthy": _healthy(record),
+        "spent": _spent(record),
         "floor": _floor(record),
         "chart": _chart(record),
         "legend": [{"colour": _COLOURS[stage], "text": f"since {stage}"} for stage in stages],
@@ -96,6 +108,13 @@ def _healthy(record: Record) -> str:
     if record.healthy_after is None:
         return ""
     return f"All members were healthy over TLS {record.healthy_after:.1f} s after the first power-on."
+
+
+def _spent(record: Record) -> str:
+    if record.healthy_after is None:
+        return ""
+    most = sorted(spent(record).items(), key=lambda item: -item[1])
+    return f"Where the time went, on average: {', '.join(f'{stage} {time:.1f} s' for stage, time in most)}."
 
 
 def _floor(record: Record) -> str:

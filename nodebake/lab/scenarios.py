@@ -127,18 +127,18 @@ def wrong_card(rack: Rack) -> None:
     rack.judge.put("lab/greeting", "hello", via=rest)
     for name in rest:
         got = rack.judge.get("lab/greeting", via=name)
-        rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, str(got))
+        rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, _pairs(got))
 
 
 def accept(rack: Rack) -> None:
     """Judge a cluster that says it is healthy, as an operator would."""
     judge = rack.judge
     listed = judge.members()
-    rack.check("the member list is the plan's", sorted(listed) == sorted(rack.members), str(listed))
+    rack.check("the member list is the plan's", sorted(listed) == sorted(rack.members), _pairs(listed))
     judge.put("lab/greeting", "hello")
     for name in rack.members:
         got = judge.get("lab/greeting", via=name)
-        rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, str(got))
+        rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, _pairs(got))
         told = judge.over_https(name)
         rack.check(f"{name} tells curl that it is healthy", '"health":"true"' in told, told.strip())
         for intruder, refused in judge.intruders(name).items():
@@ -158,6 +158,10 @@ def nothing_is_lost(rack: Rack, writer: Writer, *, members: Sequence[str] = ()) 
             not lost and not more,
             f"{writer.count} acknowledged, {len(lost)} lost {lost[:3]}, {len(more)} unknown {more[:3]}",
         )
+
+
+def _pairs(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {text}" for name, text in sorted(found.items()))
 
 
 SCENARIOS: Mapping[str, Callable[[Rack], None]] = {

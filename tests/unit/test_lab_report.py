@@ -126,3 +126,10 @@ def test_programs_read_the_record_and_the_ratio() -> None:
     told = json.loads(report.to_json(record(floor=Floor(seconds=10.0, used=2.0, allowed=4.0))))
     expected = (1, 1.5, 2.5, "power-cut", [{"why": "power of n2 cut", "seconds": 1.25}])
     assert expected == tuple(told[name] for name in ("schema", "ratio", "ratio_used", "scenario", "stalls"))
+
+
+def test_the_report_says_where_the_time_went() -> None:
+    """The first start of each machine counts, up to its first healthy moment."""
+    told = json.loads(report.to_json(record()))["spent"]
+    expected = {"power": 3.0, "kernel": 3.0, "userspace": 3.0, "network": 3.0, "etcd": 3.0}
+    assert (expected, True) == (told, "userspace 3.0 s" in report.to_html(record()))
