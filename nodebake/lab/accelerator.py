@@ -18,9 +18,10 @@ KVM = Path("/dev/kvm")
 # A boot sector: writes 0x31 to the exit port, which makes exit status 99 (0x31 * 2 + 1), and halts.
 _SECTOR = bytes.fromhex("b031e6f4f4").ljust(510, b"\0") + b"\x55\xaa"
 _EXIT = 99
-# All that can be emulated, but for what is slow so: string instructions, wide vectors, deep page tables.
+# All that can be emulated, but for what is slow so: string instructions, wide vectors, deep page tables, a
+# second view of memory; and for what makes a guest look for machines inside it.
 # An arm64 kernel signs return addresses where it can, which is slow to emulate: a processor that cannot.
-_TCG_CPU = {"x86_64": "max,-erms,-fsrm,-avx,-avx2,-la57", "aarch64": "cortex-a72"}
+_TCG_CPU = {"x86_64": "max,-erms,-fsrm,-avx,-avx2,-la57,-smap,-smep,-svm", "aarch64": "cortex-a72"}
 _EMULATORS: Mapping[str, tuple[str, str]] = {
     "x86_64": ("qemu-system-x86_64", "qemu-system-x86"),
     "aarch64": ("qemu-system-aarch64", "qemu-system-arm"),

@@ -15,6 +15,7 @@ from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
 from nodebake.lab.hardware import Drive, Hardware, copy_on_write
 from nodebake.lab.initramfs import cpio, modules
+from nodebake.lab.lean import settings
 from nodebake.overlay import render
 from nodebake.tree import Entry, Tree, file, link, merge, write_tar
 
@@ -28,28 +29,20 @@ if TYPE_CHECKING:
 SUITE = "trixie"
 PACKAGES = (
     *("systemd-sysv", "cloud-init", "linux-image-cloud-amd64", "udev", "dbus", "kmod", "e2fsprogs"),
-    *("iproute2", "netplan.io", "systemd-resolved", "systemd-timesyncd", "openssh-server", "ca-certificates"),
+    *("iproute2", "systemd-timesyncd", "openssh-server", "ca-certificates"),
     *("login", "passwd", "sudo", "busybox-static"),
 )
 _DISK = 4 << 30
 _DISK_MODULES, _NETWORK_MODULES = ("virtio_blk",), ("virtio_net",)
-_FSTAB = "/dev/vda / ext4 rw,noatime 0 0\n"
-# What a throw-away guest has no use for. Every program started costs an emulated processor half a second.
-_MASKED_UNITS = (
-    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
-    *("e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "systemd-binfmt.service"),
-    *("modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service"),
-    *("proc-sys-fs-binfmt_misc.automount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
-)
-_MASKED_GENERATORS = (
-    *("debug", "gpt-auto", "hibernate-resume", "rc-local", "run", "ssh", "system-update", "sysv", "tpm2"),
-)
+# cloud-init writes for networkd where there is no netplan. Of the rest the artefacts start what they need.
+_ENABLED, _DISABLED = ("systemd-networkd",), ("systemd-timesyncd",)
 # TERM: systemd otherwise asks the console for its size and waits for an answer. Nothing to mitigate in TCG.
-# Without random addresses QEMU need not translate the same library anew for every process.
+# Without random addresses QEMU need not translate the same library anew for every process; without security
+# modules systemd need not load programs for them.
 _APPEND = (
     "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=1 "
     "systemd.condition_needs_update=0 TERM=dumb mitigations=off nokaslr norandmaps "
-    "init_on_alloc=0 clearcpuid=rep_good"
+    "init_on_alloc=0 clearcpuid=rep_good lsm=capability audit=0 8250.nr_uarts=1"
 )
 
 
@@ -146,11 +139,9 @@ def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
 
 def _recipe() -> str:
     """Return a digest of all that makes the guest what it is."""
-    told = (
-        json.dumps([SUITE, PACKAGES, _DISK, sorted(_settings()), _DISK_MODULES, _NETWORK_MODULES]).encode()
-        + _first_process().content
-    )
-    return hashlib.sha256(told).hexdigest()[:12]
+    own = {path: entry.content.decode() for path, entry in settings().items()}
+    told = [SUITE, PACKAGES, _ENABLED, _DISABLED, _DISK, own, _DISK_MODULES, _NETWORK_MODULES]
+    return hashlib.sha256(json.dumps(told).encode() + _first_process().content).hexdigest()[:12]
 
 
 def _first_process() -> Entry:
@@ -184,32 +175,18 @@ def _make(home: Path) -> None:
     part.rename(home)
 
 
-def _settings() -> Tree:
-    """Return the guest's own files; an empty machine-id is one to be made at the first boot."""
-    nowhere = link("/dev/null")
-    return Tree(
-        {
-            "etc/fstab": file(_FSTAB.encode()),
-            "etc/machine-id": file(b""),
-            **{f"etc/systemd/system/{unit}": nowhere for unit in _MASKED_UNITS},
-            **{
-                f"etc/systemd/system-generators/systemd-{name}-generator": nowhere
-                for name in _MASKED_GENERATORS
-            },
-        }
-    )
-
-
 def _bootstrap(archive: Path) -> None:
-    settings = archive.with_name("settings.tar")
-    with settings.open("wb") as to:
-        write_tar(_settings(), to, epoch=0)
+    own = archive.with_name("settings.tar")
+    with own.open("wb") as to:
+        write_tar(settings(), to, epoch=0)
     run(
         [
             *(find("mmdebstrap", package="mmdebstrap"), "--quiet", "--variant=minbase"),
             f"--include={','.join(PACKAGES)}",
             *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"),
-            *(f"--customize-hook=tar-in {settings} /", SUITE, archive),
+            f'--customize-hook=chroot "$1" systemctl --quiet enable {" ".join(_ENABLED)}',
+            f'--customize-hook=chroot "$1" systemctl --quiet disable {" ".join(_DISABLED)}',
+            *(f"--customize-hook=tar-in {own} /", SUITE, archive),
         ],
         timeout=1800,
     )

@@ -42,7 +42,7 @@ def test_a_pc_has_virtio_disks_in_order() -> None:
             "-accel",
             "tcg,thread=multi",
             "-cpu",
-            "max,-erms,-fsrm,-avx,-avx2,-la57",
+            "max,-erms,-fsrm,-avx,-avx2,-la57,-smap,-smep,-svm",
             "-smp",
             "1",
         ),
