@@ -11,6 +11,11 @@ def unit_name(mountpoint: str) -> str:
     return f"{_escaped(mountpoint)}.mount"
 
 
+def device_unit(device: str) -> str:
+    """Return the unit of `device`, a path below /dev: systemd.device(5)."""
+    return f"{_escaped(device)}.device"
+
+
 def fsck_unit(device: str) -> str:
     """Return the unit that checks the file system on `device`, a path: systemd-fsck@.service(8)."""
     return f"systemd-fsck@{_escaped(device)}.service"

@@ -124,13 +124,12 @@ def _rootfs(built: Built, node: NodePlan, root: Path) -> None:
 
 
 def _first_boot(box: Namespace, *, nocloud: bool) -> None:
-    """Do what cloud-init's bootcmd and systemd would do before any service starts."""
+    """Do what cloud-init's bootcmd and systemd's nodebake-accounts would do before any service starts."""
     assert box.root
     if nocloud:
         config = yaml.safe_load((box.root / SEED / "user-data").read_text())
         for command in config["bootcmd"]:
             box.run(*(["sh", "-c", command] if isinstance(command, str) else command))
         asked = (box.root / "run/asked").read_text()
-        assert "systemctl daemon-reload" in asked
-    else:
-        box.run("systemd-sysusers")
+        assert "systemctl --no-block start" in asked
+    box.run("systemd-sysusers")

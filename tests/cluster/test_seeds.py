@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN = "no client listener without TLS, not even on the loopback interface; /health is on the metrics port"
 DERIVED = "derived from the vault: a shared default lets nodes of two clusters meet"
-SWITCH = "a member starts without a switch; etcd is started again until its address is there"
+SWITCH = "a member starts without a switch, and binds to its address before that is there"
 FLAGS = "etcd ignores every variable and flag beside a configuration file"
 WORK = "the directory is made by ExecStartPre, and systemd would enter it before"
 OWN = "a certificate is one node's: a stolen key must not open the others' names"

@@ -111,7 +111,7 @@ def test_interfaces_has_both_families_and_one_gateway_each(tmp_path: Path) -> No
 def test_networkd_takes_the_addresses(tmp_path: Path) -> None:
     """The address is there before the cable; nothing comes from router advertisements."""
     lines = text(
-        baked(plan_of(tmp_path, nodes=DUAL, **DEBIAN)), "etc/systemd/network/10-nodebake.network"
+        baked(plan_of(tmp_path, nodes=DUAL, **DEBIAN)), "etc/systemd/network/05-nodebake.network"
     ).splitlines()
     expected = {
         "Name=eth0",
@@ -127,10 +127,11 @@ def test_networkd_takes_the_addresses(tmp_path: Path) -> None:
     assert expected <= set(lines)
 
 
-def test_cloud_init_keeps_the_network_to_itself(tmp_path: Path) -> None:
-    """In a NoCloud seed the network comes from network-config, not from files beside it."""
+def test_a_seeds_network_is_cloud_inits_and_networkds(tmp_path: Path) -> None:
+    """Systemd finds the addresses whoever wrote its files; the resolver and what starts are cloud-init's."""
     tree = baked(plan_of(tmp_path, **DEBIAN | {"outputs": ["nocloud"]}))
-    assert not {"etc/systemd/network/10-nodebake.network", "etc/resolv.conf"} & set(tree)
+    assert "Address=192.168.7.11/24" in text(tree, "etc/systemd/network/05-nodebake.network").splitlines()
+    assert not [path for path in tree if path.endswith(("resolv.conf", "wants/systemd-networkd.service"))]
 
 
 @pytest.mark.parametrize("os", ["alpine", "debian"])
@@ -172,6 +173,19 @@ def test_debian_keeps_its_fstab(tmp_path: Path) -> None:
     assert f"Wants={name.strip()}" in unit
     assert r"etc/systemd/system/multi-user.target.wants/srv-my\x2ddata.mount" in tree
     assert r"Wants=srv-my\x2ddata.mount" in text(tree, "etc/systemd/system/etcd.service").splitlines()
+
+
+def test_a_missing_data_disk_is_not_waited_for_long(tmp_path: Path) -> None:
+    """The device's own unit, by systemd's name for it, gives up after 20 s instead of 90."""
+    machine = {"os": "debian", "board": "vm", "data": {"device": "LABEL=my-data"}}
+    tree = baked(plan_of(tmp_path, machine=machine, outputs=["rootfs"]))
+    escape = need("systemd-escape", package="systemd")
+    name = run([escape, "--path", "--suffix=device", "/dev/disk/by-label/my-data"]).decode().strip()
+    drop_in = text(tree, f"etc/systemd/system/{name}.d/nodebake.conf").splitlines()
+    assert (True, []) == (
+        "JobRunningTimeoutSec=20" in drop_in,
+        [path for path in tree if "/data.device" in path],
+    )
 
 
 @pytest.mark.parametrize("path", ["/data", "/srv/my-data", "/a/.b_c", "/.x", "/x+y"])

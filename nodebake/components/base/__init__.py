@@ -140,11 +140,12 @@ def _ssh(plan: Plan) -> bool:
 
 def _variants(plan: Plan, *, grown: bool) -> Iterator[str]:
     profile, init = plan.profile, plan.init
-    # cloud-init writes network and resolver itself, from the seed's network-config.
+    # cloud-init writes network and resolver itself, from the seed's network-config. networkd gets its file
+    # all the same: without netplan cloud-init writes one that knows no patterns.
     own_network = init == "openrc" or "nocloud" not in profile.outputs
     wanted = [
         ("resolver", own_network and profile.network.nameservers),
-        ("networkd", own_network and init == "systemd"),
+        ("networkd", init == "systemd"),
         ("modules", _modules(plan)),
         ("sysctl", profile.system.sysctl or plan.needs.sysctl),
         (f"ntp-{init}", profile.network.ntp),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from nodebake.components.mount import fsck_unit, unit_name
+from nodebake.components.mount import device_unit, fsck_unit, unit_name
 from nodebake.overlay import render
 from nodebake.plan import identity
 from nodebake.tree import Entry, Tree, directory, file, link
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.schema import DataPartition
 
-_MOUNT = "etc/systemd/system/data.mount"
+_UNITS = "etc/systemd/system"
 _ZONES = "/usr/share/zoneinfo"
 _IPV6 = 6
 _BY = {"LABEL": "label", "UUID": "uuid", "PARTLABEL": "partlabel", "PARTUUID": "partuuid"}
@@ -27,10 +27,8 @@ def files(plan: Plan, node: NodePlan, part: BasePart, materials: Materials) -> T
     rendered = render("base", part.variants, _values(plan, node, part, materials.epoch))
     entries = dict(rendered.items()) | _timezone(plan) | _access(plan) | _host_key(materials)
     entries |= _enabled(plan, part)
-    if _MOUNT in entries and plan.profile.machine.data:
-        unit = unit_name(plan.profile.machine.data.mountpoint)
-        entries[f"etc/systemd/system/{unit}"] = entries.pop(_MOUNT)
-    return Tree(entries)
+    names = _unit_names(plan.profile.machine.data)
+    return Tree({_renamed(path, names): entry for path, entry in entries.items()})
 
 
 def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str, object]:
@@ -80,6 +78,19 @@ def _addresses(plan: Plan, node: NodePlan) -> list[dict[str, str]]:
             }
         )
     return addresses
+
+
+def _unit_names(data: DataPartition | None) -> dict[str, str]:
+    """Return what systemd calls the units that are `data.*` in our overlays."""
+    if data is None:
+        return {}
+    mount, device = unit_name(data.mountpoint), device_unit(_device(data.device))
+    return {f"{_UNITS}/data.mount": f"{_UNITS}/{mount}", f"{_UNITS}/data.device.d": f"{_UNITS}/{device}.d"}
+
+
+def _renamed(path: str, names: dict[str, str]) -> str:
+    start = next((name for name in names if path == name or path.startswith(f"{name}/")), "")
+    return names.get(start, "") + path.removeprefix(start)
 
 
 def _device(device: str) -> str:
@@ -136,7 +147,7 @@ def _enabled(plan: Plan, part: BasePart) -> dict[str, Entry]:
         wants["multi-user.target"].append(f"/etc/systemd/system/{unit_name(profile.machine.data.mountpoint)}")
     if part.grown:
         wants["multi-user.target"].append("/etc/systemd/system/nodebake-partition.service")
-    if "networkd" in part.variants:
+    if "networkd" in part.variants and "nocloud" not in profile.outputs:
         wants["multi-user.target"].append("/lib/systemd/system/systemd-networkd.service")
     if profile.network.ntp:
         wants["sysinit.target"] = ["/lib/systemd/system/systemd-timesyncd.service"]
