@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nodebake.progress import Progress
 
 TOOLS = {
+    "ar": "binutils",
     "blkid": "util-linux",
     "bmaptool": "bmap-tools",
     "busybox": "busybox-static",
@@ -30,8 +31,10 @@ TOOLS = {
     "fdtget": "device-tree-compiler",
     "genimage": "genimage",
     "go": "golang-go",
+    "gpg": "gpg",
     "gpgv": "gpgv",
     "ip": "iproute2",
+    "iptables": "iptables",
     "isoinfo": "genisoimage",
     "fsck.fat": "dosfstools",
     "mcopy": "mtools",
@@ -49,11 +52,14 @@ TOOLS = {
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
     "shellcheck": "shellcheck",
+    "sqv": "sqv",
     "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
     "syslinux": "syslinux",
     "systemd-analyze": "systemd",
     "tar": "tar",
     "unshare": "util-linux",
+    "update-binfmts": "binfmt-support",
     "xorriso": "xorriso",
     "zstd": "zstd",
 }
