@@ -26,6 +26,11 @@ PUSH = {
     "identity": "the private key for ssh (default: what ssh finds by itself)",
 }
 
+PHRASE = {
+    "phrase_env": "the environment variable that has the pass phrase (default: ask for it)",
+    "phrase_file": "the file whose first line is the pass phrase",
+}
+
 
 @task(
     name="show",
@@ -177,5 +182,89 @@ def operator(_: Context, profile: str = "", cn: str = "", out: str = "", vault: 
     console.say("\n".join(str(options.out / file) for file in files))
 
 
+@task(
+    name="export",
+    help={
+        "profile": PROFILE,
+        "vault": PLACES["vault"],
+        "file": "the file to write; it must not be there",
+        **PHRASE,
+    },
+)
+def export(
+    _: Context,
+    profile: str = "",
+    file: str = "",
+    vault: str = "",
+    phrase_env: str = "",
+    phrase_file: str = "",
+) -> None:
+    """Write the whole vault to one encrypted file (age), for a backup or to hand it over."""
+    with console.session():
+        from nodebake import pipeline
+        from nodebake import vault as vaults
+
+        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
+        place, cluster = console.Flags(vault=vault).options(plan).vault, plan.profile.cluster.name
+        target = console.path("--file", file)
+        phrase = console.phrase(target.name, phrase_env, phrase_file, twice=True)
+        vaults.export(place, target, cluster=cluster, passphrase=phrase)
+    console.say(f"{target}: open it with ./invoke vault.import, or: age -d {target.name} | tar -x")
+
+
+@task(
+    name="import",
+    help={
+        "profile": PROFILE,
+        "vault": PLACES["vault"],
+        "file": "what vault.export wrote",
+        **PHRASE,
+    },
+)
+def import_(
+    _: Context,
+    profile: str = "",
+    file: str = "",
+    vault: str = "",
+    phrase_env: str = "",
+    phrase_file: str = "",
+) -> None:
+    """Make the vault from the file that vault.export wrote; one that is there is never overwritten."""
+    with console.session():
+        from nodebake import pipeline
+        from nodebake import vault as vaults
+
+        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
+        place, cluster = console.Flags(vault=vault).options(plan).vault, plan.profile.cluster.name
+        sealed = console.path("--file", file)
+        phrase = console.phrase(sealed.name, phrase_env, phrase_file, twice=False)
+        vaults.bring_back(place, sealed, cluster=cluster, passphrase=phrase)
+    console.say(f"the vault is back in {place}")
+
+
+@task(name="passphrase", help={"profile": PROFILE, "vault": PLACES["vault"], **PHRASE})
+def passphrase(
+    _: Context, profile: str = "", vault: str = "", phrase_env: str = "", phrase_file: str = ""
+) -> None:
+    """Encrypt the authority's key with a new pass phrase; the profile says where the present one is."""
+    with console.session():
+        from nodebake import pipeline
+        from nodebake import vault as vaults
+
+        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
+        options, cluster = console.Flags(vault=vault).options(plan), plan.profile.cluster.name
+        old = vaults.present_passphrase(
+            plan.profile.pki,
+            cluster=cluster,
+            profile_dir=plan.directory,
+            ask=console.ask(),
+            environ=options.environ,
+        )
+        new = console.phrase("the authority, the new one", phrase_env, phrase_file, twice=True).encode()
+        vaults.change_passphrase(options.vault, cluster=cluster, old=old, new=new)
+    console.say("the authority's key has the new pass phrase; have the profile's place for it give that one")
+
+
 CERTS = Collection("certs", certs, renew, rotate, revoke, operator)
-COLLECTIONS = (CERTS,)
+VAULT = Collection("vault", export, import_, passphrase)
+COLLECTIONS = (CERTS, VAULT)

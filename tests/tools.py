@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nodebake.progress import Progress
 
 TOOLS = {
+    "age": "age",
     "ar": "binutils",
     "blkid": "util-linux",
     "bmaptool": "bmap-tools",
@@ -49,6 +50,7 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
+    "script": "bsdutils",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
     "shellcheck": "shellcheck",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from nodebake.console.certificates import (
     revoked_as_text,
     rotated_as_text,
 )
-from nodebake.console.flags import CACHE, Flags, duration, ssh
+from nodebake.console.flags import CACHE, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.progress import Lines, bars
 from nodebake.console.text import as_json, built, plan_as_json, plan_as_text
 from nodebake.errors import NodebakeError
@@ -33,6 +32,8 @@ __all__ = [
     "certificates_as_json",
     "certificates_as_text",
     "duration",
+    "path",
+    "phrase",
     "plan_as_json",
     "plan_as_text",
     "prompt",
@@ -61,11 +62,6 @@ def session() -> Iterator[Progress]:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise _stop(f"{place}{error.strerror or error}", 1) from error
-
-
-def ask() -> Callable[[str], str] | None:
-    """Return a function that asks for a pass phrase without showing it; None where nobody can answer."""
-    return getpass.getpass if sys.stdin.isatty() else None
 
 
 def prompt() -> Callable[[str], str] | None:

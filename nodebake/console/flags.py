@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from nodebake import stamp
 from nodebake.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nodebake.manifest import Manifest
     from nodebake.pipeline import Options
     from nodebake.plan import Plan
@@ -124,6 +128,51 @@ def ssh(options: Options, identity: str) -> Ssh:
     if path and not path.is_file():
         raise UsageError(f"--identity {identity}: there is no such file")
     return Ssh(known_hosts=options.out / "operator/known_hosts", identity=path, environ=options.environ)
+
+
+def path(flag: str, text: str) -> Path:
+    """Return the file that a flag names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if not text:
+        raise UsageError(f"{flag} names no file", hint=f"add {flag} FILE")
+    return Path(text).absolute()
+
+
+def phrase(whose: str, env: str, file: str, *, twice: bool) -> str:
+    """Return a pass phrase: from an environment variable, the first line of a file, or the terminal.
+
+    Args:
+        whose: what it opens, for messages.
+        env: the variable's name, or empty.
+        file: the file's, or empty.
+        twice: nothing is encrypted with it yet.
+
+    Raises:
+        UsageError: both are given, or it cannot be had.
+    """
+    from nodebake.profile.pki import Passphrase  # noqa: PLC0415 - slow to import
+    from nodebake.vault import Asker  # noqa: PLC0415 - the same
+
+    if env and file:
+        raise UsageError("a pass phrase has one source", hint="leave out --phrase-env or --phrase-file")
+    given = {"env": env} if env else {"file": str(Path(file).absolute())} if file else {"prompt": True}
+    asker = Asker(
+        section=Passphrase.model_validate(given),
+        whose=whose,
+        place="--phrase-env, --phrase-file",
+        directory=Path.cwd(),
+        ask=ask(),
+        environ=os.environ,
+    )
+    return (asker.passphrase(twice=twice) or b"").decode()
+
+
+def ask() -> Callable[[str], str] | None:
+    """Return a function that asks for a pass phrase without showing it; None where nobody can answer."""
+    return getpass.getpass if sys.stdin.isatty() else None
 
 
 def duration(flag: str, text: str) -> int | None:

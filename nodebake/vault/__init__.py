@@ -18,24 +18,32 @@ A batch is two files, keys before certificates, each written whole or not at all
 dies, what it leaves opens, and the next build goes on with the same keys.
 """
 
+from nodebake.vault.authorities import change_passphrase
 from nodebake.vault.cards import Card, cards, record
 from nodebake.vault.ledger import LedgerRow
 from nodebake.vault.looking import Look, look
-from nodebake.vault.opening import check_first, open_vault
+from nodebake.vault.opening import check_first, open_vault, present_passphrase
+from nodebake.vault.passphrase import Asker
 from nodebake.vault.rotation import STEPS, Rotation, Step
+from nodebake.vault.sealing import bring_back, export
 from nodebake.vault.vault import Vault
 
 __all__ = [
     "STEPS",
+    "Asker",
     "Card",
     "LedgerRow",
     "Look",
     "Rotation",
     "Step",
     "Vault",
+    "bring_back",
     "cards",
+    "change_passphrase",
     "check_first",
+    "export",
     "look",
     "open_vault",
+    "present_passphrase",
     "record",
 ]

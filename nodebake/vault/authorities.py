@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nodebake.errors import SafetyError
+from nodebake.errors import SafetyError, UsageError
 from nodebake.pki import Authority, describe, is_encrypted
-from nodebake.vault.files import broken
-from nodebake.vault.identity import now
-from nodebake.vault.rotation import Rotation, write_rotation
+from nodebake.vault.files import broken, locked
+from nodebake.vault.identity import IDENTITY, identify, now
+from nodebake.vault.rotation import Rotation, read_rotation, write_rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from nodebake.vault.files import Files
 
@@ -176,6 +177,42 @@ def store(files: Files, number: int, authority: Authority, passphrase: bytes | N
     if authority.chain:
         files.write(names.chain, authority.chain)
     files.write(names.certificate, authority.certificate)
+
+
+def change_passphrase(directory: Path, *, cluster: str, old: bytes | None, new: bytes) -> None:
+    """Encrypt every authority's key with a new pass phrase; a change that died goes on.
+
+    Args:
+        directory: the vault.
+        cluster: the name in the profile.
+        old: what opens the keys now.
+        new: what opens them from now on.
+
+    Raises:
+        UsageError: there is no vault, or neither pass phrase opens a key; nothing is changed.
+        BuildError: the disk is full or failed.
+    """
+    if not (directory / IDENTITY).exists():
+        raise UsageError(f"there is no vault in {directory}", hint="name it with --vault")
+    with locked(directory) as files:
+        identify(files, cluster)
+        rotation = read_rotation(files)
+        numbers = [number for number in (rotation.issuing, rotation.other) if number]
+        found = {number: _opened(files, number, (old, new)) for number in numbers}
+        for number, authority in found.items():
+            files.write(Names.of(number).key, authority.key_pem(new))
+
+
+def _opened(files: Files, number: int, passphrases: Sequence[bytes | None]) -> Authority:
+    """Return an authority that one of the pass phrases opens; the last one's error counts least."""
+    pem, key = certificates(files, number), stored_key(files, number)
+    first: UsageError | None = None
+    for passphrase in passphrases:
+        try:
+            return Authority.load(pem, key, passphrase=passphrase, now=describe(pem).not_after)
+        except UsageError as error:
+            first = first or error
+    raise first or UsageError("no pass phrase is given")
 
 
 def sweep(files: Files, rotation: Rotation) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.errors import UsageError
 from nodebake.pki import describe
-from nodebake.vault.authorities import Names, certificates
+from nodebake.vault.authorities import Names, certificates, stored_key
 from nodebake.vault.files import locked
 from nodebake.vault.identity import IDENTITY, identify, now
 from nodebake.vault.rotation import Rotation, read_rotation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.pki import Facts
+    from nodebake.vault.files import Files
     from nodebake.vault.ledger import LedgerRow
 
 
@@ -60,13 +61,24 @@ def look(directory: Path, *, cluster: str, epoch: int | None) -> Look:
         )
     with locked(directory) as files:
         identify(files, cluster)
-        rotation = read_rotation(files)
-        numbers = [number for number in (rotation.issuing, rotation.other) if number]
-        return Look(
-            now=now(epoch),
-            rows=Store(files).rows,
-            authorities={
-                Names.of(number).certificate: describe(certificates(files, number)) for number in numbers
-            },
-            rotation=rotation,
-        )
+        return seen_in(files, epoch=epoch)
+
+
+def seen_in(files: Files, *, epoch: int | None) -> Look:
+    """Return what the files of a locked vault say.
+
+    Raises:
+        UsageError: one of them is damaged or missing.
+    """
+    rotation = read_rotation(files)
+    numbers = [number for number in (rotation.issuing, rotation.other) if number]
+    for number in numbers:
+        stored_key(files, number)
+    return Look(
+        now=now(epoch),
+        rows=Store(files).rows,
+        authorities={
+            Names.of(number).certificate: describe(certificates(files, number)) for number in numbers
+        },
+        rotation=rotation,
+    )

@@ -52,7 +52,9 @@ def open_vault(
         BuildError: the disk is full or failed.
     """
     section = pki.authority.passphrase
-    asker = Asker(section=section, cluster=cluster, directory=profile_dir, ask=ask, environ=environ)
+    asker = Asker(
+        section=section, whose=f"{cluster}'s authority", directory=profile_dir, ask=ask, environ=environ
+    )
     brought = Brought.named(pki.authority, profile_dir)
     # What can be wrong with a first authority is found before the directory is made.
     first = None if _begun(directory) else _prepare(pki, cluster, brought, asker)
@@ -69,6 +71,32 @@ def open_vault(
             minted=minted and brought is None,
             terms=_terms(pki, pki.leaf_lifetime),
         )
+
+
+def present_passphrase(
+    pki: Pki,
+    *,
+    cluster: str,
+    profile_dir: Path,
+    ask: Callable[[str], str] | None,
+    environ: Mapping[str, str],
+) -> bytes:
+    """Return the authority's pass phrase as the profile says where it is; see `open_vault`.
+
+    Raises:
+        UsageError: it says nothing of one, or it cannot be had.
+    """
+    section = pki.authority.passphrase
+    asker = Asker(
+        section=section, whose=f"{cluster}'s authority", directory=profile_dir, ask=ask, environ=environ
+    )
+    found = asker.passphrase(twice=False)
+    if found is None:
+        raise UsageError(
+            "the profile does not want the authority's key encrypted",
+            hint="say where its pass phrase comes from, pki.authority.passphrase, and build",
+        )
+    return found
 
 
 def check_first(directory: Path, *, pki: Pki, clock: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The pass phrase of the authority's key: from the terminal, a file or an environment variable."""
+"""Pass phrases: from the terminal, a file or an environment variable."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ if TYPE_CHECKING:
 
     from nodebake.profile.pki import Passphrase
 
+AUTHORITY = "pki.authority.passphrase"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
     """Everything a pass phrase may come from.
 
     Attributes:
-        section: `pki.authority.passphrase` of the profile, if the key is to be encrypted.
-        cluster: name of the cluster, for the prompt.
-        directory: where the profile lies; file names are relative to it.
+        section: which of the three; None for no pass phrase.
+        whose: what it opens, for messages: `edge's authority`.
+        place: where the user says which of the three, for messages: a dotted path of the profile, or flags.
+        directory: what file names are relative to.
         ask: shows a prompt and returns what was typed; None without a terminal.
         environ: environment variables.
     """
 
     section: Passphrase | None
-    cluster: str
+    whose: str
+    place: str = AUTHORITY
     directory: Path
     ask: Callable[[str], str] | None
     environ: Mapping[str, str] = field(repr=False)
@@ -43,12 +47,12 @@ class Asker:
         """
         if self.section is None:
             return None
-        with about("pki.authority.passphrase"):
+        with about(self.place):
             found = self._found(self.section, twice=twice)
             if not found:
                 raise UsageError(
-                    f"the pass phrase for {self.cluster}'s authority is empty",
-                    hint="give one, or leave pki.authority.passphrase out",
+                    f"the pass phrase of {self.whose} is empty",
+                    hint=f"give one, or leave {self.place} out",
                 )
         return found.encode()
 
@@ -56,16 +60,16 @@ class Asker:
         if section.prompt:
             return self._prompt(twice=twice)
         if section.file:
-            return _first_line(self.directory / section.file)
+            return self._first_line(self.directory / section.file)
         return self._variable(section.env or "")
 
     def _prompt(self, *, twice: bool) -> str:
         if self.ask is None:
             raise UsageError(
-                f"the pass phrase for {self.cluster}'s authority is to be typed, and there is no terminal",
-                hint="run it on a terminal, or use pki.authority.passphrase: {env: NAME} or {file: NAME}",
+                f"the pass phrase of {self.whose} is to be typed, and there is no terminal",
+                hint=f"run it on a terminal, or name a file or an environment variable: {self.place}",
             )
-        found = self.ask(f"Pass phrase for {self.cluster}'s authority: ")
+        found = self.ask(f"Pass phrase of {self.whose}: ")
         if twice and self.ask("The same again: ") != found:
             raise UsageError("the two pass phrases differ", hint="nothing was written; try again")
         return found
@@ -74,17 +78,17 @@ class Asker:
         found = self.environ.get(name)
         if found is None:
             raise UsageError(
-                f"the environment variable {name}, for the authority's pass phrase, is not set",
-                hint=f"export {name}, or change pki.authority.passphrase",
+                f"the environment variable {name}, for the pass phrase of {self.whose}, is not set",
+                hint=f"export {name}, or change {self.place}",
             )
         return found
 
-
-def _first_line(path: Path) -> str:
-    try:
-        return next(iter(path.read_text().splitlines()), "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the authority's pass phrase from {path}: {getattr(error, 'strerror', 'not UTF-8')}",
-            hint="put it into the first line of that file, or change pki.authority.passphrase",
-        ) from error
+    def _first_line(self, path: Path) -> str:
+        try:
+            return next(iter(path.read_text().splitlines()), "")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", "not UTF-8")
+            raise UsageError(
+                f"cannot read the pass phrase of {self.whose} from {path}: {why}",
+                hint=f"put it into the first line of that file, or change {self.place}",
+            ) from error

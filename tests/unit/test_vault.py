@@ -304,8 +304,8 @@ def test_a_pass_phrase_keeps_the_authority_encrypted(tmp_path: Path) -> None:
     [
         ({"env": "WRONG"}, None, "wrong pass phrase"),
         ({"env": "EMPTY"}, None, "is empty"),
-        ({"env": "MISSING"}, None, "MISSING, for the authority's pass phrase, is not set"),
-        ({"file": "nowhere"}, None, "cannot read the authority's pass phrase from .*nowhere"),
+        ({"env": "MISSING"}, None, "MISSING, for the pass phrase of edge's authority, is not set"),
+        ({"file": "nowhere"}, None, "cannot read the pass phrase of edge's authority from .*nowhere"),
         ({"prompt": True}, None, "there is no terminal"),
         ({"prompt": True}, answers("oops"), "wrong pass phrase"),
         (None, None, "encrypted and no pass phrase is given"),
