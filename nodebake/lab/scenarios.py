@@ -197,6 +197,11 @@ def check_playable(names: str, plan: Plan) -> tuple[str, ...]:
             raise UsageError(f"there is no scenario {name}", hint=f"there are {', '.join(SCENARIOS)}")
         if place and name in _FIRST:
             raise UsageError(f"{name} is about the first start of machines: name it first")
+        if name == "no-data-disk" and plan.board.firmware:
+            raise UsageError(
+                f"{plan.name}: a data partition cannot be missing on a Raspberry Pi",
+                hint="its card always has room for one, and the node makes it there",
+            )
         if name == "no-data-disk" and plan.profile.machine.data is None:
             raise UsageError(
                 f"{plan.name} has no data partition, so it cannot be missing",

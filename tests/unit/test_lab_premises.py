@@ -60,17 +60,20 @@ def test_a_whole_build_is_taken(tmp_path: Path, plan: Plan) -> None:
     assert list(premises.read_manifest(plan, tmp_path).nodes) == ["etcd-1", "etcd-2", "etcd-3"]
 
 
-def test_machines_the_lab_does_not_have_are_refused(plan: Plan) -> None:
+def test_machines_the_lab_does_not_have_are_refused(plan: Plan, tmp_path: Path) -> None:
     """The message says what the profile is for, and what the lab boots."""
     premises.check_kind(plan)
+    premises.check_kind(pipeline.resolve("pi3"))
+    path = tmp_path / "pi4.yaml"
+    path.write_text("schema: 1\nextends: pi3\nmachine: {board: rpi4}\n", encoding="utf-8")
     with pytest.raises(UsageError) as error:
-        premises.check_kind(pipeline.resolve("pi3"))
+        premises.check_kind(pipeline.resolve(str(path)))
     assert (
         2,
         (
-            "the lab cannot boot pi3: alpine on rpi3, aarch64, apkovl\n"
+            "the lab cannot boot pi4: alpine on rpi4, aarch64, apkovl\n"
             "  it boots debian on vm, x86_64, nocloud; alpine on vm, x86_64, apkovl; "
-            "alpine on vm, aarch64, apkovl"
+            "alpine on vm, aarch64, apkovl; alpine on rpi3, aarch64, apkovl"
         ),
     ) == refusal(error)
 
@@ -151,3 +154,9 @@ def test_a_first_start_cannot_come_second(plan: Plan) -> None:
     """The message says what to do."""
     with pytest.raises(UsageError, match="staggered is about the first start of machines: name it first"):
         check_playable("cold,staggered", plan)
+
+
+def test_a_pi_s_card_always_has_room_for_data() -> None:
+    """The node would make the partition that is missing, so there is nothing to see."""
+    with pytest.raises(UsageError, match="cannot be missing on a Raspberry Pi"):
+        check_playable("no-data-disk", pipeline.resolve("pi3"))
