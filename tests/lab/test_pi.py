@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nodebake import lab, pipeline
+from nodebake import pipeline
 from nodebake.errors import BuildError
 from nodebake.lab import pi
 from nodebake.lab.accelerator import Accelerator
@@ -17,44 +16,24 @@ from nodebake.lab.machine import Machine
 from nodebake.lab.network import private_network
 from nodebake.progress import Silent
 from tests.cards import card, released
+from tests.lab.clusters import Cluster, need_lab, when_asked_for
 from tests.lab.standin.release import release
-from tests.need import ROOT, missing, need
+from tests.need import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from nodebake.plan import Plan
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
     """Skip without what the lab needs."""
-    if not {"CI", "NODEBAKE_LAB"} & set(os.environ):
-        pytest.skip("booting clusters takes minutes; set NODEBAKE_LAB=1")
-    for tool, package in (
-        ("qemu-system-aarch64", "qemu-system-arm"),
-        ("fdtget", "device-tree-compiler"),
-        ("mcopy", "mtools"),
-        ("mke2fs", "e2fsprogs"),
-        ("unshare", "util-linux"),
-        ("ip", "iproute2"),
-        ("curl", "curl"),
-    ):
-        need(tool, package=package)
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        missing("/dev/net/tun is not for this user")
+    need_lab(**{"qemu-system-aarch64": "qemu-system-arm", "fdtget": "device-tree-compiler"})
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    """Return the plan of the profile that we ship."""
-    return pipeline.resolve("pi3")
-
-
-@pytest.fixture(scope="module")
-def cards(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a build with a whole card for each node."""
-    home = tmp_path_factory.mktemp("pi")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Return the profile that we ship, with a whole card for each node."""
+    home, plan = tmp_path_factory.mktemp("pi"), pipeline.resolve("pi3")
     options = pipeline.Options(
         out=home / "b",
         vault=home / "vault",
@@ -63,34 +42,18 @@ def cards(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
         base=release("aarch64", "rpi"),
     )
     pipeline.image(plan, options=options, progress=Silent(), ask=None)
-    return options.out
+    return Cluster(plan=plan, out=options.out)
 
 
-def options(cards: Path, scenario: str) -> lab.Options:
-    """Return what a run is told."""
-    return lab.Options(out=cards, lock=ROOT / "sources.lock", cache=ROOT / "cache", scenario=scenario)
-
-
+# A Pi has no clock, so `no-clock` is `cold` once more.
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        "cold",
-        # A Pi has no clock, so this is `cold` once more.
-        pytest.param(
-            "no-clock",
-            marks=pytest.mark.skipif(
-                "NODEBAKE_LAB" not in os.environ, reason="takes minutes; NODEBAKE_LAB=1"
-            ),
-        ),
-    ],
-)
-def test_three_pis_become_a_cluster(plan: Plan, cards: Path, scenario: str) -> None:
-    """Firmware rules, eth0, the data partition grown on the card, a clock at 1970: the cluster is healthy."""
-    lab.boot(plan, options=options(cards, scenario), progress=Silent())
-    told = json.loads((cards / "lab/report.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("scenario", ["cold", when_asked_for("no-clock")])
+def test_three_pis_become_a_cluster(cluster: Cluster, scenario: str) -> None:
+    """Firmware rules, eth0, the data partition grown on the card, a start in 1970: the cluster is healthy."""
+    cluster.boot(scenario)
+    told = json.loads((cluster.out / "lab/report.json").read_text(encoding="utf-8"))
     stages = [[event["stage"] for event in node["events"]] for node in told["nodes"]]
-    assert "passed" == told["verdict"]
+    assert ("passed", []) == cluster.verdict()
     assert [["power", "firmware"]] * 3 == [events[:2] for events in stages]
     assert [True] * 3 == ["healthy" in events for events in stages]
 
