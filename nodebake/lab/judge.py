@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from nodebake.plan import Plan
 
 _REFUSED = (35, 52, 55, 56, 58)  # curl(1): the TLS or the HTTP exchange did not come about
-_LONGEST = 4  # seconds for one request; emulated members are slow at TLS
+# Seconds for one request; emulated members are slow at TLS. What is asked again and again may fail quickly;
+# what is asked once is no worse for a late answer.
+_QUICK, _PATIENT = 4, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,13 @@ class Judge:
     def health(self) -> dict[str, bool]:
         """Return for each member whether it serves linearizable requests over TLS."""
         names = {self.url(node.name): node.name for node in self.plan.members}
-        told = self._json(["endpoint", "health"], accept=(0, 1))
+        told = self._json(["endpoint", "health"])
         healthy = {names[row["endpoint"]] for row in told or [] if row["health"]}
         return {name: name in healthy for name in names.values()}
 
     def status(self) -> list[dict[str, Any]]:
         """Return each answering member's `endpoint status`."""
-        return self._json(["endpoint", "status"], accept=(0, 1)) or []
+        return self._json(["endpoint", "status"]) or []
 
     def leader(self) -> str:
         """Return the leader's node name, as the members that answer see it; empty if there is none."""
@@ -62,16 +64,17 @@ class Judge:
 
     def members(self) -> dict[str, str]:
         """Return the member list, name to peer URL."""
-        told = self._json(["member", "list"])
+        told = json.loads(self._etcdctl(["member", "list", "--write-out=json"]))
         return {row["name"]: ",".join(row["peerURLs"]) for row in told["members"]}
 
-    def put(self, key: str, value: str, *, via: Sequence[str] = ()) -> None:
+    def put(self, key: str, value: str, *, via: Sequence[str] = (), patient: bool = False) -> None:
         """Put a key, through the nodes `via` or any member; that it returns is an acknowledgement.
 
         Raises:
-            BuildError: the cluster did not acknowledge it.
+            BuildError: the cluster did not acknowledge it within some seconds, or half a minute if `patient`.
         """
-        self._etcdctl(["put", key, value], endpoints=[self.url(name) for name in via])
+        seconds = _PATIENT if patient else _QUICK
+        self._etcdctl(["put", key, value], endpoints=[self.url(name) for name in via], seconds=seconds)
 
     def owners(self, address: str) -> list[str]:
         """Return the MAC addresses of all machines that answer for an IPv4 address."""
@@ -96,7 +99,7 @@ class Judge:
 
     def over_https(self, name: str) -> str:
         """Return what /health says to curl with the operator's certificate."""
-        return self.network.run([*self._curl(), *self._identity(), f"{self.url(name)}/health"]).decode()
+        return self._curl([*self._identity(), f"{self.url(name)}/health"]).decode()
 
     def intruders(self, name: str) -> dict[str, bool]:
         """Return for each kind of client that must be turned away whether it was.
@@ -112,43 +115,42 @@ class Judge:
 
     def _refused(self, url: str) -> bool:
         try:
-            told = self.network.run(
-                [*self._curl(), "--write-out", "\n%{http_code}", url], accept=(0, *_REFUSED)
-            )
+            told = self._curl(["--write-out", "\n%{http_code}", url], accept=(0, *_REFUSED))
         except BuildError:
             return False
         code = told.decode().rpartition("\n")[2]
         return re.fullmatch(r"000|400", code) is not None
 
-    def _curl(self) -> list[str]:
-        return [
-            "curl",
-            "--silent",
-            "--max-time",
-            str(_LONGEST * 2),
-            "--cacert",
-            str(self.operator / "ca.crt"),
-        ]
+    def _curl(self, words: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> bytes:
+        options = ("--silent", "--max-time", str(_PATIENT), "--cacert", str(self.operator / "ca.crt"))
+        return self.network.run(["curl", *options, *words], timeout=2 * _PATIENT, accept=accept)
 
     def _identity(self) -> list[str]:
         return ["--cert", str(self.operator / "admin.crt"), "--key", str(self.operator / "admin.key")]
 
-    def _json(self, words: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> Any:  # noqa: ANN401 - JSON
-        text = self._etcdctl([*words, "--write-out=json"], accept=accept)
+    def _json(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - JSON
+        """Return what etcdctl says; it exits with status 1 if any member does not answer."""
+        text = self._etcdctl([*words, "--write-out=json"], accept=(0, 1), seconds=_QUICK)
         try:
             return json.loads(text)
         except ValueError:
             return None
 
     def _etcdctl(
-        self, words: Sequence[str], *, endpoints: Sequence[str] = (), accept: tuple[int, ...] = (0,)
+        self,
+        words: Sequence[str],
+        *,
+        endpoints: Sequence[str] = (),
+        accept: tuple[int, ...] = (0,),
+        seconds: int = _PATIENT,
     ) -> bytes:
         urls = endpoints or [self.url(node.name) for node in self.plan.members]
         return self.network.run(
             [
                 *(self.etcdctl, f"--endpoints={','.join(urls)}", f"--cacert={self.operator / 'ca.crt'}"),
                 *(f"--cert={self.operator / 'admin.crt'}", f"--key={self.operator / 'admin.key'}"),
-                *(f"--dial-timeout={_LONGEST}s", f"--command-timeout={_LONGEST}s", *words),
+                *(f"--dial-timeout={seconds}s", f"--command-timeout={seconds}s", *words),
             ],
+            timeout=2 * _PATIENT,
             accept=accept,
         )

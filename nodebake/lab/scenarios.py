@@ -124,7 +124,7 @@ def wrong_card(rack: Rack) -> None:
     rack.check("the clash is said", passed=True, detail=f"{address}: {', '.join(rack.judge.owners(address))}")
     rack.pause(_SECOND_AFTER)
     rack.all_healthy(*rest)
-    rack.judge.put("lab/greeting", "hello", via=rest)
+    rack.judge.put("lab/greeting", "hello", via=rest, patient=True)
     for name in rest:
         got = rack.judge.get("lab/greeting", via=name)
         rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, _pairs(got))
@@ -135,7 +135,7 @@ def accept(rack: Rack) -> None:
     judge = rack.judge
     listed = judge.members()
     rack.check("the member list is the plan's", sorted(listed) == sorted(rack.members), _pairs(listed))
-    judge.put("lab/greeting", "hello")
+    judge.put("lab/greeting", "hello", patient=True)
     for name in rack.members:
         got = judge.get("lab/greeting", via=name)
         rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, _pairs(got))
