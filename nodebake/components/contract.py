@@ -88,6 +88,7 @@ class Component:
         bake: returns the files it puts on a node.
         wants: returns the programs it needs.
         leaves: returns the certificates it needs on a node.
+        trusting: returns its services on a node that read the trusted authorities only when they start.
         desk_leaves: returns the operator's certificates it needs.
         desk: returns the operator's files by name; its certificates are noted as being in the first.
     """
@@ -97,5 +98,6 @@ class Component:
     bake: Callable[[Plan, NodePlan, Materials], Baked]
     wants: Callable[[Plan], tuple[Want, ...]] = _nothing
     leaves: Callable[[Plan, NodePlan], tuple[LeafRequest, ...]] = _nothing
+    trusting: Callable[[Plan, NodePlan], tuple[str, ...]] = _nothing
     desk_leaves: Callable[[Plan], tuple[LeafRequest, ...]] = _nothing
     desk: Callable[[Plan, Desk], Mapping[str, bytes]] = _no_files

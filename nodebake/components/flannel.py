@@ -101,6 +101,12 @@ def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
     return (LeafRequest(holder=node.name, name=_LEAF, common_name="flannel", usages=("client",)),)
 
 
+def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return flanneld, a client of etcd that runs for as long as its node."""
+    del plan, node
+    return ("flanneld",)
+
+
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     """Return the node's flanneld with its certificate, settings and service."""
     part, leaf, fetched = plan.part(FlannelPart), materials.leaves[_LEAF], materials.fetched["flannel"]
@@ -115,7 +121,9 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     )
 
 
-COMPONENT = Component(part=FlannelPart, decide=decide, bake=bake, wants=wants, leaves=leaves)
+COMPONENT = Component(
+    part=FlannelPart, decide=decide, bake=bake, wants=wants, leaves=leaves, trusting=trusting
+)
 
 
 def _config(flannel: Flannel) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nodebake.components import chosen
 from nodebake.errors import BuildError, SafetyError, UsageError
 from nodebake.pipeline import renewal, workshop
 from nodebake.progress import Silent
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from nodebake.upkeep.etcdctl import Etcdctl
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import Rotation, Vault
-
-RESTART = ("etcd",)  # reads the authorities that it trusts when it starts, unlike its certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +149,15 @@ def _pieces(oven: Bakery, rotation: Rotation) -> dict[str, renewal.Pieces]:
             holder: frozenset(name for of, name in oven.secrets.leaves if of == holder) for holder in missing
         }
         return {holder: renewal.Pieces(certificates=names[holder]) for holder in missing}
-    members = {node.name for node in oven.plan.members}
+    plan = oven.plan
     return {
-        holder: renewal.Pieces(trust=True, restart=RESTART if holder in members else ()) for holder in missing
+        holder: renewal.Pieces(
+            trust=True,
+            restart=tuple(
+                service for one in chosen(plan) for service in one.trusting(plan, plan.node(holder))
+            ),
+        )
+        for holder in missing
     }
 
 

@@ -52,6 +52,7 @@ def test_flanneld_has_a_certificate_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, flannel={})
     (leaf,) = flannel.leaves(plan, plan.node("m1"))
     assert (leaf.common_name, leaf.usages, leaf.dns, leaf.ips) == ("flannel", ("client",), (), ())
+    assert ("flanneld",) == flannel.trusting(plan, plan.node("m1"))
     tree = baked(plan)
     assert 0o600 == stat.S_IMODE(tree["etc/flannel/pki/flannel.key"].mode)
     assert tree["etc/flannel/pki/flannel.key"] != tree["etc/etcd/pki/client.key"]

@@ -83,6 +83,12 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     return Baked(root=merge(*pieces))
 
 
+def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return etcd on a member: it reads certificates at every handshake, but authorities when it starts."""
+    del plan
+    return ("etcd",) if node.role == "member" else ()
+
+
 def desk_leaves(plan: Plan) -> tuple[LeafRequest, ...]:
     """Return the operator's leaf."""
     del plan
@@ -109,6 +115,7 @@ COMPONENT = Component(
     bake=bake,
     wants=wants,
     leaves=leaves,
+    trusting=trusting,
     desk_leaves=desk_leaves,
     desk=desk,
 )
