@@ -89,6 +89,25 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file system that has to be mounted; somebody made it before.
+
+    Attributes:
+        name: tells it from others, for services.
+        device: as in fstab.
+        mountpoint: where.
+        filesystem: what is on it.
+        role: the nodes that have it; all if it is None.
+    """
+
+    name: str
+    device: str
+    mountpoint: str
+    filesystem: str = "ext4"
+    role: Literal["member", "client"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What a component asks of the operating system, which others bake.
 
@@ -97,12 +116,14 @@ class Needs:
         modules: kernel modules.
         sysctl: kernel settings; the profile's own win.
         openings: ports it listens on.
+        mounts: file systems besides the data partition.
     """
 
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sysctl: Mapping[str, int | str] = field(default_factory=dict)
     openings: tuple[Opening, ...] = ()
+    mounts: tuple[Mount, ...] = ()
 
     def plus(self, other: Needs) -> Needs:
         """Return both, each thing once."""
@@ -111,6 +132,7 @@ class Needs:
             modules=tuple(dict.fromkeys((*self.modules, *other.modules))),
             sysctl={**self.sysctl, **other.sysctl},
             openings=tuple(dict.fromkeys((*self.openings, *other.openings))),
+            mounts=tuple(dict.fromkeys((*self.mounts, *other.mounts))),
         )
 
 

@@ -10,6 +10,7 @@ from nodebake.profile.section import Section
 from nodebake.profile.types import (
     AbsolutePath,
     ByteSize,
+    Device,
     Retention,
     Scalar,
     Version,
@@ -46,6 +47,8 @@ class Etcd(Section):
     """Default: `etcd` on the data partition, or /var/lib/etcd without one."""
     wal_dir: AbsolutePath | None = None
     """Where to keep the write-ahead log (in `wal` in it), best on another device; from the first start on."""
+    wal_device: Device | None = None
+    """That device, as in fstab, with an ext4 that you made; mounted above `wal_dir`, by default /wal/etcd."""
     bin_dir: AbsolutePath = "/usr/local/bin"
     """Where the binaries go."""
     client_port: int = Field(default=2379, strict=True, ge=1, le=65535)

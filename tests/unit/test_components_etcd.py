@@ -138,6 +138,13 @@ def test_shared_paths_share_one_leaf(tmp_path: Path) -> None:
         ({"wal_dir": "/data/etcd"}, "etcd.wal_dir: /data/etcd is where etcd keeps other data"),
         ({"wal_dir": "/data/etcd/member/wal"}, "etcd.wal_dir: /data/etcd/member/wal is where"),
         ({"wal_dir": "/data"}, "etcd.wal_dir: data_dir /data/etcd lies in it"),
+        ({"wal_device": "LABEL=DATA"}, "etcd.wal_device: LABEL=DATA is the data partition"),
+        ({"wal_device": "PARTUUID=1-1"}, "etcd.wal_device: PARTUUID=1-1 is a name that Alpine's"),
+        ({"wal_device": "LABEL=WAL", "wal_dir": "/wal"}, "etcd.wal_dir: /wal is no directory below a mount"),
+        (
+            {"wal_device": "LABEL=WAL", "wal_dir": "/data/wal/etcd"},
+            "etcd.wal_dir: /data/wal/etcd lies on the data",
+        ),
         ({"data_dir": "/run/etcd"}, "etcd.data_dir: a service cannot keep anything in /run"),
         (
             {"auto_compaction_mode": "revision", "auto_compaction_retention": "1h"},
@@ -225,3 +232,43 @@ def test_old_etcd_is_told_to_run_on_a_pi(tmp_path: Path) -> None:
 def test_part_can_be_printed(tmp_path: Path) -> None:
     """What is decided goes into the plan's JSON as it is, and holds no secret."""
     assert "token" not in str(asdict(plan_of(tmp_path).part(EtcdPart)))
+
+
+def test_log_on_a_device_of_its_own_is_mounted_first(tmp_path: Path) -> None:
+    """With wal_device members mount it as they do their data, and etcd does not start without it."""
+    nodes = [
+        {"name": "m1", "address": ["10.0.0.1/24"]},
+        {"name": "c1", "address": ["10.0.0.2/24"], "role": "client"},
+    ]
+    plan = plan_of(
+        tmp_path, etcd={"wal_device": "LABEL=WAL"}, nodes=nodes, network={"gateway": [], "nameservers": []}
+    )
+    member, client = (baked(plan, name) for name in ("m1", "c1"))
+    assert 'wal-dir: "/wal/etcd/wal"' in text(member, "etc/etcd/conf.yml")
+    assert {'WAL_MOUNT="/wal"', 'WAL_DEVICE="LABEL=WAL"'} <= set(
+        text(member, "etc/nodebake/etcd").splitlines()
+    )
+    service = text(member, "etc/conf.d/nodebake-data.wal").splitlines()
+    assert {'data_device="LABEL=WAL"', 'data_mountpoint="/wal"', 'data_logs=""'} <= set(service)
+    assert member["etc/init.d/nodebake-data.wal"].content == b"nodebake-data"
+    assert member["etc/runlevels/boot/nodebake-data.wal"].content == b"/etc/init.d/nodebake-data.wal"
+    assert (
+        "LABEL=WAL /wal ext4 noatime,errors=remount-ro,noauto 0 0" in text(member, "etc/fstab").splitlines()
+    )
+    assert not [path for path in client if "data.wal" in path]
+
+
+def test_log_on_a_device_of_its_own_is_a_unit(tmp_path: Path) -> None:
+    """With systemd it is a mount unit that etcd is ordered after, with or without a data partition."""
+    changes = DEBIAN | {"machine": DEBIAN["machine"] | {"data": None}}
+    plan = plan_of(tmp_path, **changes, etcd={"wal_device": "/dev/vdb", "wal_dir": "/srv/log/etcd"})
+    tree = baked(plan)
+    assert {"What=/dev/vdb", "Where=/srv/log"} <= set(
+        text(tree, "etc/systemd/system/srv-log.mount").splitlines()
+    )
+    assert "etc/systemd/system/multi-user.target.wants/srv-log.mount" in tree
+    unit = text(tree, "etc/systemd/system/etcd.service").splitlines()
+    assert {"Wants=srv-log.mount", "After=network.target nodebake-accounts.service srv-log.mount"} <= set(
+        unit
+    )
+    assert "etc/e2fsck.conf" in tree

@@ -29,13 +29,13 @@ def node(tmp_path: Path) -> Alpine:
     made = alpine(tmp_path)
     for folder in ("init.d", "conf.d"):
         (made.root / "etc" / folder).mkdir(exist_ok=True)
-    script = OVERLAYS / "base/data-openrc/etc/init.d" / SERVICE
+    script = OVERLAYS / "base/mount-openrc/etc/init.d" / SERVICE
     # Nothing here appears late, and most tests are about what never does.
     patient = script.read_text().replace("tries=10", "tries=1")
     (made.root / "etc/init.d" / SERVICE).write_text(patient)
     (made.root / "etc/conf.d" / SERVICE).write_text(
         f'data_device="LABEL={LABEL}"\ndata_mountpoint="/data"\ndata_filesystem="ext4"\n'
-        'data_options="noatime,errors=remount-ro"\n'
+        'data_options="noatime,errors=remount-ro"\ndata_found="/run/nodebake-data"\ndata_logs="/var/log"\n'
     )
     config = OVERLAYS / "base/data/etc/e2fsck.conf"
     (made.root / "etc/e2fsck.conf").write_bytes(config.read_bytes())
@@ -138,6 +138,19 @@ def test_file_system_of_another_kind_is_refused(
     assert f"is left alone: it has to have ext4 on it, and has {kind}" in told
     assert " /data " not in told
     assert before == disk.path.read_bytes()
+
+
+def test_same_script_mounts_another_file_system(node: Alpine, disk: Card) -> None:
+    """As nodebake-data.wal it mounts what its own settings say, and leaves the logs alone."""
+    (node.root / "etc/init.d/nodebake-data.wal").symlink_to(SERVICE)
+    settings = (node.root / "etc/conf.d" / SERVICE).read_text()
+    changed = settings.replace("/var/log", "").replace('"/data"', '"/wal"').replace("/run/nodebake-data", "")
+    (node.root / "etc/conf.d/nodebake-data.wal").write_text(changed)
+    with disk.inserted():
+        told = node.start("nodebake-data.wal", then="cat /proc/mounts; ls /wal")
+    assert " /wal ext4 rw" in told
+    assert told.split()[-1] == "member"
+    assert " /var/log " not in told
 
 
 def test_missing_partition_is_told_with_what_there_is(node: Alpine, tmp_path: Path) -> None:

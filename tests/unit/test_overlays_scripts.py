@@ -103,12 +103,27 @@ def test_prepare_runs_under_busybox(alpine: Path) -> None:
     assert (key.st_uid, key.st_gid, stat.S_IMODE(key.st_mode)) == (0, 2379, 0o640)
 
 
+def test_prepare_mounts_nothing(alpine: Path) -> None:
+    """A file system that the node's own service refused to mount is not mounted behind its back."""
+    _source(alpine, "etcd", "make_user")
+    tried = "mount() { echo mounted; }; . /usr/local/lib/nodebake/etcd-prepare"
+    for line, place in (
+        ("DATA_MOUNT=/data", "/data"),
+        ("DATA_MOUNT=; WAL_MOUNT=/wal; WAL_DEVICE=LABEL=WAL", "/wal"),
+    ):
+        conf = alpine / "etc/nodebake/etcd"
+        conf.write_text(f"{conf.read_text()}{line}\n")
+        told = run(["chroot", alpine, "/bin/sh", "-c", f"({tried}) 2>&1; true"]).decode()
+        assert f"etcd: not started: no file system is mounted on {place}, " in told
+        assert "mounted\n" not in told
+
+
 @pytest.mark.parametrize("device", ["/dev/not-there", "LABEL=NOT-THERE"])
 def test_data_waits_for_a_slow_device_by_any_name(tmp_path: Path, device: str) -> None:
     """Busybox's findfs prints any path under /dev, there or not: only a block device ends the waiting."""
     busybox = need("busybox", package="busybox-static")
     (tmp_path / "findfs").symlink_to(busybox)
-    script = OVERLAYS / "base/data-openrc/etc/init.d/nodebake-data"
+    script = OVERLAYS / "base/mount-openrc/etc/init.d/nodebake-data"
     around = f"sleep() {{ echo waited; }}; . {script}; data_device={device}"
     told = run(
         [busybox, "ash", "-c", f"PATH={tmp_path}:$PATH; {around}; wait_for_device || echo gave up"]

@@ -149,8 +149,7 @@ def _variants(plan: Plan, *, grown: bool) -> Iterator[str]:
         ("modules", _modules(plan)),
         ("sysctl", profile.system.sysctl or plan.needs.sysctl),
         (f"ntp-{init}", profile.network.ntp),
-        ("data", profile.machine.data),
-        (f"data-{init}", profile.machine.data),
+        ("data", profile.machine.data or plan.needs.mounts),
         (f"partition-{init}", grown),
         (f"users-{init}", profile.access.users),
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from nodebake.components.mount import device_unit, fsck_unit, unit_name
+from nodebake.components.base import mounts
+from nodebake.components.mount import unit_name
 from nodebake.overlay import render
 from nodebake.plan import identity
 from nodebake.tree import Entry, Tree, directory, file, link
@@ -14,21 +15,17 @@ if TYPE_CHECKING:
     from nodebake.components.base.part import BasePart
     from nodebake.components.contract import Materials
     from nodebake.plan import NodePlan, Plan
-    from nodebake.profile.schema import DataPartition
 
-_UNITS = "etc/systemd/system"
 _ZONES = "/usr/share/zoneinfo"
 _IPV6 = 6
-_BY = {"LABEL": "label", "UUID": "uuid", "PARTLABEL": "partlabel", "PARTUUID": "partuuid"}
 
 
 def files(plan: Plan, node: NodePlan, part: BasePart, materials: Materials) -> Tree:
     """Return all files of this component on `node`."""
     rendered = render("base", part.variants, _values(plan, node, part, materials.epoch))
     entries = dict(rendered.items()) | _timezone(plan) | _access(plan) | _host_key(materials)
-    entries |= _enabled(plan, part)
-    names = _unit_names(plan.profile.machine.data)
-    return Tree({_renamed(path, names): entry for path, entry in entries.items()})
+    entries |= mounts.entries(plan, node) | _enabled(plan, part)
+    return Tree(entries)
 
 
 def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str, object]:
@@ -53,10 +50,7 @@ def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str,
         "data": data,
         "data_label": data.device.removeprefix("LABEL=") if data else "",
         "data_uuid": identity(profile.cluster.name, node.name).data,
-        "data_options": _options(data),
-        "data_what": _device(data.device) if data else "",
         "data_unit": unit_name(data.mountpoint) if data else "",
-        "data_fsck": fsck_unit(_device(data.device)) if data else "",
         "clock_stamp": f"{data.mountpoint}/.nodebake-clock" if data else "",
     }
 
@@ -78,30 +72,6 @@ def _addresses(plan: Plan, node: NodePlan) -> list[dict[str, str]]:
             }
         )
     return addresses
-
-
-def _unit_names(data: DataPartition | None) -> dict[str, str]:
-    """Return what systemd calls the units that are `data.*` in our overlays."""
-    if data is None:
-        return {}
-    mount, device = unit_name(data.mountpoint), device_unit(_device(data.device))
-    return {f"{_UNITS}/data.mount": f"{_UNITS}/{mount}", f"{_UNITS}/data.device.d": f"{_UNITS}/{device}.d"}
-
-
-def _renamed(path: str, names: dict[str, str]) -> str:
-    start = next((name for name in names if path == name or path.startswith(f"{name}/")), "")
-    return names.get(start, "") + path.removeprefix(start)
-
-
-def _device(device: str) -> str:
-    """Return the path of an fstab device, as systemd.mount(5) wants it."""
-    kind, equals, name = device.partition("=")
-    return f"/dev/disk/by-{_BY[kind]}/{name}" if equals else device
-
-
-def _options(data: DataPartition | None) -> str:
-    """Return what it is mounted with; on errors etcd must stop, not go on with what it cannot trust."""
-    return "noatime,errors=remount-ro" if data and data.filesystem == "ext4" else "noatime"
 
 
 def _timezone(plan: Plan) -> dict[str, Entry]:
@@ -143,8 +113,6 @@ def _enabled(plan: Plan, part: BasePart) -> dict[str, Entry]:
         }
     profile = plan.profile
     wants = {"multi-user.target": ["/etc/systemd/system/nodebake-accounts.service"]}
-    if profile.machine.data:
-        wants["multi-user.target"].append(f"/etc/systemd/system/{unit_name(profile.machine.data.mountpoint)}")
     if part.grown:
         wants["multi-user.target"].append("/etc/systemd/system/nodebake-partition.service")
     if "networkd" in part.variants and "nocloud" not in profile.outputs:

@@ -12,7 +12,7 @@ from nodebake.components.etcd.resolve import resolve
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
 from nodebake.pki import USER, LeafRequest
-from nodebake.plan import Needs, Opening, with_part
+from nodebake.plan import Mount, Needs, Opening, with_part
 from nodebake.tree import Entry, Tree, file, link, merge
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
         openings=(
             Opening(port=part.client_port, callers="clients", role="member", name="etcd for clients"),
             Opening(port=part.peer_port, callers="members", role="member", name="etcd among members"),
-        )
+        ),
+        mounts=(Mount(name="wal", device=part.wal_device, mountpoint=part.wal_mount, role="member"),)
+        if part.wal_device
+        else (),
+        packages=("e2fsprogs",) if part.wal_device else (),
     )
     planned = with_part(plan, part, settings, tuple(checks.warnings(plan, part)), needs)
     return planned, list(checks.problems(loaded, plan, part))
@@ -179,6 +183,7 @@ def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
     # Up to 3.4 etcd refuses to run on this architecture without being asked twice.
     old_arm = plan.arch == "aarch64" and part.release < (3, 5, 0)
     path = "livez" if part.has_livez() else "health?serializable=true"
+    units = [unit_name(place) for place in (part.data_mount, part.wal_mount) if place]
     keys = dict.fromkeys((part.server.key, part.peer.key))
     certificates = dict.fromkeys((part.ca, part.crl, part.server.certificate, part.peer.certificate))
     return {
@@ -188,7 +193,10 @@ def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
         "wal_dir": part.wal_dir,
         "data_mount": part.data_mount,
         "data_device": part.data_device,
-        "mount_unit": unit_name(part.data_mount) if part.data_mount else "",
+        "wal_mount": part.wal_mount,
+        "wal_device": part.wal_device,
+        "mount_units": units,
+        "after": ["network.target", "nodebake-accounts.service", *units],
         "keys": list(keys),
         "readable": [CONFIG_FILE, *certificates, *keys],
         "health_url": f"http://127.0.0.1:{part.metrics_port}/{path}",

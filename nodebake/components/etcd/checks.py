@@ -44,6 +44,7 @@ def problems(loaded: Loaded, plan: Plan, part: EtcdPart) -> Iterator[Problem]:
     yield from _retention(loaded, part)
     yield from _ports(loaded, part)
     yield from _directories(loaded, part)
+    yield from _wal_device(loaded, plan, part)
     yield from _certificates(loaded, part)
     for name, what, todo in check_settings(part.settings, part.release):
         yield loaded.problem(f"etcd.settings.{name}", what, todo)
@@ -67,7 +68,7 @@ def _storage_warnings(plan: Plan, part: EtcdPart) -> Iterator[str]:
             continue
         if path == data.mountpoint:
             yield f"etcd's {name} is the mount point {path} itself; a directory in it is better"
-        elif not within(path, data.mountpoint):
+        elif not within(path, data.mountpoint) and not (name == "wal_dir" and part.wal_device):
             yield f"etcd's {name} {path} is not on the data partition {data.mountpoint}"
 
 
@@ -142,6 +143,29 @@ def _directories(loaded: Loaded, part: EtcdPart) -> Iterator[Problem]:
         )
     elif within(part.data_dir, part.wal_dir):
         yield loaded.problem("etcd.wal_dir", f"data_dir {part.data_dir} lies in it", "take another directory")
+
+
+def _wal_device(loaded: Loaded, plan: Plan, part: EtcdPart) -> Iterator[Problem]:
+    """Yield why the log's device cannot be mounted where the log is."""
+    data, device, place = plan.profile.machine.data, part.wal_device, part.wal_mount
+    if not device:
+        return
+    if place == "/":
+        todo = "write for instance /wal/etcd"
+        yield loaded.problem("etcd.wal_dir", f"{part.wal_dir} is no directory below a mount point", todo)
+    if data and (within(place, data.mountpoint) or within(data.mountpoint, place)):
+        todo = "write for instance /wal/etcd"
+        yield loaded.problem(
+            "etcd.wal_dir", f"{part.wal_dir} lies on the data partition, not on {device}", todo
+        )
+    if data and data.device == device:
+        yield loaded.problem("etcd.wal_device", f"{device} is the data partition", "take another device")
+    if plan.init == "openrc" and device.startswith(("PARTLABEL=", "PARTUUID=")):
+        yield loaded.problem(
+            "etcd.wal_device",
+            f"{device} is a name that Alpine's mount and findfs (busybox) do not know",
+            "write LABEL=, UUID= or a path under /dev",
+        )
 
 
 def _certificates(loaded: Loaded, part: EtcdPart) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ class EtcdPart:
         data_dir: absolute path; `wal_dir` too, or empty.
         data_mount: mount point that must be mounted before etcd starts, or empty.
         data_device: what is to be mounted there, for messages.
+        wal_mount: the same above `wal_dir`, or empty; `wal_device` is mounted there.
         heartbeat_interval: milliseconds, as `election_timeout`.
         snapshot_count: transactions.
         quota_backend_bytes: bytes, as `max_request_bytes` and `memory_limit`.
@@ -44,6 +45,8 @@ class EtcdPart:
     wal_dir: str
     data_mount: str
     data_device: str
+    wal_mount: str
+    wal_device: str
     bin_dir: str
     client_port: int
     peer_port: int

@@ -68,7 +68,7 @@ def _defaults(loaded: Loaded, plan: Plan) -> Mapping[str, tuple[object, str]]:
         "quota_backend_bytes": (quota(plan.memory), f"derived: a quarter of {memory}, at most 2 GiB"),
         "memory_limit": (memory_limit(plan.memory), f"derived: three eighths of {memory}"),
         "data_dir": directory,
-        "wal_dir": ("", "default"),
+        "wal_dir": ("/wal/etcd", "derived: on wal_device") if etcd.wal_device else ("", "default"),
     }
 
 
@@ -80,6 +80,8 @@ def _rest(plan: Plan, values: Mapping[str, object]) -> dict[str, object]:
     return {
         "data_mount": data.mountpoint if data and guarded else "",
         "data_device": data.device if data and guarded else "",
+        "wal_mount": str(PurePosixPath(used[1]).parent) if profile.etcd.wal_device else "",
+        "wal_device": profile.etcd.wal_device or "",
         "ca": tls.ca,
         "crl": str(PurePosixPath(tls.ca).with_name("crl.der")),
         "server": Pair(certificate=tls.cert, key=tls.key),
