@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodebake.command import find, run
@@ -12,9 +13,8 @@ from nodebake.errors import BuildError, SafetyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-_COLUMNS = "NAME,PATH,TYPE,SIZE,RM,RO,TRAN,MODEL,SERIAL,MOUNTPOINTS"
+_COLUMNS = "NAME,KNAME,PATH,TYPE,SIZE,RM,RO,TRAN,MODEL,SERIAL,MOUNTPOINTS"
 _SECTOR = 512
 _NOTHING = 2  # exit status of blkid(8) where it finds nothing
 _OVERLAY = re.compile(r"^::/(.+)\.apkovl\.tar\.gz$", re.MULTILINE)
@@ -45,7 +45,8 @@ class Device:
 
     Attributes:
         path: under /dev.
-        name: the kernel's.
+        name: the last part of that.
+        kernel_name: the kernel's, which is another one for what the device mapper makes.
         kind: as lsblk calls it: `disk`, `part`, `loop`, `lvm`...
         disk: path of the disk that a partition is on.
         size: bytes; 0 without a card.
@@ -57,6 +58,7 @@ class Device:
 
     path: str
     name: str
+    kernel_name: str
     kind: str
     disk: str
     size: int
@@ -97,7 +99,7 @@ def look(path: Path, sysroot: Path) -> Device:
     """
     real = path.resolve()
     for device in every(sysroot):
-        if device.path == str(real):
+        if real in {Path(device.path), Path("/dev") / device.kernel_name}:
             return device
     if real.is_block_device():
         raise SafetyError(f"{path} has nothing in it", hint="put the card in, and look with lsblk")
@@ -160,11 +162,12 @@ def _walk(node: dict[str, Any], above: Sequence[str]) -> Iterator[tuple[dict[str
 
 
 def _device(node: dict[str, Any], disk: str, sysroot: Path) -> Device:
-    here = sysroot / "sys/class/block" / node["name"]
+    here = sysroot / "sys/class/block" / node["kname"]
     below = [child for child, _ in _walk(node, ())]
     return Device(
         path=node["path"],
         name=node["name"],
+        kernel_name=node["kname"],
         kind=node["type"],
         disk=disk,
         size=node["size"] or 0,
