@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
-from nodebake.formats.card import BOOT, Card, bios, boot_size, fat
+from nodebake.formats.card import BOOT, Card, Made, bios, boot_size, fat
 from nodebake.formats.card.layout import MIB, up
 from nodebake.sources import archive
 
@@ -93,8 +93,7 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             _make(kind, release, Path(scratch), room).replace(made)
         progress.finish(task)
-    shared = Card(boot=made, ranges=fat.used(made))
-    return replace(shared, code=bios.code()) if kind.bios else shared
+    return Card(boot=Made(image=made, ranges=fat.used(made)), code=bios.code() if kind.bios else b"")
 
 
 def _make(kind: Flavour, release: Path, scratch: Path, room: int) -> Path:

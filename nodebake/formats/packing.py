@@ -144,6 +144,13 @@ def gzip_member(data: bytes, *, align: int = 1) -> bytes:
     return b"".join((head, extra, body, trailer))
 
 
+def zstd_reader(file: IO[bytes]) -> IO[bytes]:
+    """Return what a file packed with zstd has, one frame after the other, to be read from front to end."""
+    from zstandard import ZstdDecompressor  # noqa: PLC0415 - slow to import, and few builds need it
+
+    return io.BufferedReader(ZstdDecompressor().stream_reader(file, read_across_frames=True))
+
+
 def zstd_chunks(file: IO[bytes]) -> Iterator[bytes]:
     """Yield a file compressed with zstd, piece by piece.
 

@@ -106,7 +106,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     room = max(sum(item.size for item in items) for items in manifest.nodes.values())
     bases = options.cache / "bases"
     shared = base.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
-    boot = boot_files(shared.boot)
+    boot = boot_files(shared.boot.image)
     files = _initramfs(boot, _PI_INITRAMFS if plan.board.firmware else _INITRAMFS)
     index = next(name for name in files if name.endswith("/modules.dep"))
     modules_of, kernel = index.rpartition("/")[0], index.split("/")[2]

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nodebake.bases import alpine
+from nodebake.bases import alpine, debian
 from nodebake.components.base import BasePart
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats import card
@@ -15,6 +15,7 @@ from nodebake.formats.card.layout import up
 from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
 from nodebake.sources import Sources, Want
+from nodebake.sources.lock import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
 
-_ON_CARD = {"apkovl": 1, "boot": 2}
-"""Kinds of artefacts that a card takes, with how many directories they lie in under the build's own."""
+_ON_BOOT = {"apkovl": 1, "boot": 2}
+"""Kinds of artefacts for the boot partition, with how many directories they lie in under the build's own."""
 # Bytes that a node's own files are reckoned to, so that most nodes share one base.
 _ROOM = 32 << 20
 
@@ -39,16 +40,20 @@ def check(plan: Plan, options: Options) -> None:
         UsageError: there cannot be any, or the base that was named is not there.
         InputError: a tool is not installed.
     """
-    machine = plan.profile.machine
-    if alpine.flavour(plan) is None:
-        what = f"{machine.os} on {plan.board.name} ({plan.arch})"
-        hint = "there are of alpine on a Raspberry Pi, and on vm with x86_64"
+    pi = plan.board.firmware == "raspberrypi"
+    debian_pi = plan.profile.machine.os == "debian" and pi
+    if alpine.flavour(plan) is None and not debian_pi:
+        what = f"{plan.profile.machine.os} on {plan.board.name} ({plan.arch})"
+        hint = "there are of either on a Raspberry Pi, and of alpine on vm with x86_64"
         raise UsageError(f"{plan.name}: there are no images of {what}", hint=hint)
-    if "apkovl" not in plan.profile.outputs:
-        raise UsageError(f"{plan.name}: an image needs the node's overlay", hint="add apkovl to outputs")
+    needed = "rootfs" if debian_pi else "apkovl"
+    if needed not in plan.profile.outputs:
+        raise UsageError(f"{plan.name}: an image is made of {needed}", hint=f"add {needed} to outputs")
     if options.base and not options.base.is_file():
         raise UsageError(f"--base {options.base} is not a file")
-    card.ready(pc=plan.board.firmware is None)
+    card.ready(pc=not pi)
+    if debian_pi:
+        debian.ready(options.base)
 
 
 def cards(
@@ -57,32 +62,49 @@ def cards(
     """Return what images have in common, by node, and what it was made of.
 
     Raises:
-        InputError: the operating system's release could not be had; says what was built all the same.
+        InputError: the operating system could not be had; says what was built all the same.
         BuildError: it could not be put onto a partition.
     """
+    make = _of_alpine if plan.profile.machine.os == "alpine" else _of_debian
+    nodes = {name: items for name, items in manifest.nodes.items() if options.node in {"", name}}
+    try:
+        made, used = make(plan, nodes, options, progress)
+    except InputError as error:
+        raise _not_had(error, plan, manifest, options) from error
+    except OSError as error:
+        raise BuildError(f"{options.cache / 'bases'} cannot be written: {error.strerror}") from error
+    wanted: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
+    forms = tuple(form for form, use in wanted if use)
+    return {name: replace(with_data(plan, one), forms=forms) for name, one in made.items()}, used
+
+
+def _of_alpine(
+    plan: Plan, nodes: Mapping[str, tuple[Artifact, ...]], options: Options, progress: Progress
+) -> tuple[dict[str, Card], UsedInput]:
     flavour, bases = alpine.flavour(plan) or alpine.RPI, options.cache / "bases"
     sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
+    path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {
-        name: up(sum(item.size for item in items if item.kind in _ON_CARD), _ROOM)
-        for name, items in manifest.nodes.items()
-        if options.node in {"", name}
+        name: up(sum(item.size for item in items if item.kind in _ON_BOOT), _ROOM)
+        for name, items in nodes.items()
     }
-    try:
-        path, used = release(plan, flavour, options.base, sources)
-        made = {
-            room: alpine.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
-            for room in sorted(set(rooms.values()))
-        }
-    except InputError as error:
-        raise _not_had(error, manifest, options) from error
-    except OSError as error:
-        raise BuildError(f"{bases} cannot be written: {error.strerror}") from error
-    forms: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
-    return {
-        name: replace(with_data(plan, made[room]), forms=tuple(form for form, use in forms if use))
-        for name, room in rooms.items()
-    }, used
+    made = {
+        room: alpine.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
+        for room in sorted(set(rooms.values()))
+    }
+    return {name: made[room] for name, room in rooms.items()}, used
+
+
+def _of_debian(
+    plan: Plan, nodes: Mapping[str, tuple[Artifact, ...]], options: Options, progress: Progress
+) -> tuple[dict[str, Card], UsedInput]:
+    told = read(options.lock).debian
+    archive = debian.Archive(
+        mirror=told.mirror, suite=told.suite, keyrings=told.keyrings, packages=plan.needs.packages
+    )
+    made, used = debian.card(archive, options.base, cache=options.cache / "bases", progress=progress)
+    return dict.fromkeys(nodes, made), used
 
 
 def release(
@@ -115,9 +137,8 @@ def images(
     """
 
     def write(node: NodePlan) -> tuple[Artifact, ...]:
-        files = contents(manifest.nodes[node.name], options.out)
-        out = options.out / node.name
-        return card.write(plan, node, shared[node.name], files, out=out, epoch=manifest.epoch)
+        own, out = contents(manifest.nodes[node.name], options.out), options.out / node.name
+        return card.write(plan, node, shared[node.name], own, out=out, epoch=manifest.epoch)
 
     nodes = [node for node in plan.nodes if node.name in shared]
     return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
@@ -129,13 +150,14 @@ def _label(plan: Plan) -> str:
     return data.device.removeprefix("LABEL=") if data and plan.part(BasePart).grown else ""
 
 
-def contents(items: tuple[Artifact, ...], out: Path) -> dict[str, Path]:
-    """Return what of a node's artefacts its card gets, by its place there."""
-    return {
-        "/".join(item.path.split("/")[_ON_CARD[item.kind] :]): out / item.path
+def contents(items: tuple[Artifact, ...], out: Path) -> card.Own:
+    """Return what of a node's artefacts its card gets: by place on the boot partition, and for the root."""
+    boot = {
+        "/".join(item.path.split("/")[_ON_BOOT[item.kind] :]): out / item.path
         for item in items
-        if item.kind in _ON_CARD
+        if item.kind in _ON_BOOT
     }
+    return card.Own(boot=boot, root=next((out / item.path for item in items if item.kind == "rootfs"), None))
 
 
 def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:
@@ -146,10 +168,13 @@ def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:
     return path, UsedInput(name=want.name, version=version, arch=want.arch, source=path.name, sha256=sha256)
 
 
-def _not_had(why: InputError, manifest: Manifest, options: Options) -> InputError:
+def _not_had(why: InputError, plan: Plan, manifest: Manifest, options: Options) -> InputError:
+    ways = (
+        "\n  The release can come in three ways: --base FILE; --mirror DIRECTORY_OR_URL that has it; "
+        f"or put into {options.cache / 'archives'}"
+    )
     return InputError(
         f"no images were written: {why}",
-        hint=f"{len(manifest.nodes)} nodes' overlays and boot files were written all the same, "
-        f"to {options.out}.\n  The release can come in three ways: --base FILE; "
-        f"--mirror DIRECTORY_OR_URL that has it; or put into {options.cache / 'archives'}",
+        hint=f"all else was written for {len(manifest.nodes)} nodes, to {options.out}"
+        + (ways if plan.profile.machine.os == "alpine" else ""),
     )

@@ -1,10 +1,11 @@
-"""Alpine's releases in small: the layout and the names of the real ones."""
+"""Operating systems in small: the layout and the names of the real ones."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import tarfile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pycdlib import PyCdlib
@@ -50,6 +51,42 @@ def tarball(path: Path, files: Mapping[str, bytes], *extra: tarfile.TarInfo) -> 
         for member in extra:
             archive.addfile(member)
     path.write_bytes(gzip.compress(packed.getvalue(), compresslevel=1, mtime=0))
+    return path
+
+
+FIRMWARE = {
+    "config.txt": b"arm_64bit=1\nkernel=vmlinuz-6.12.0-arm64\ninitramfs initrd.img-6.12.0-arm64\n",
+    "cmdline.txt": b"console=tty0 root=LABEL=ROOT rw\n",
+    "vmlinuz-6.12.0-arm64": b"kernel" * 40_000,
+    "initrd.img-6.12.0-arm64": b"initrd" * 40_000,
+    "overlays/README.md": b"overlays\n",
+}
+
+
+def root(path: Path, firmware: Mapping[str, bytes] = FIRMWARE) -> Path:
+    """Write Debian's root, as mmdebstrap would, and return its path."""
+    files = {
+        "etc/debian_version": (b"13.0\n", 0o644, 0),
+        "etc/hostname": (b"localhost\n", 0o644, 0),
+        "etc/shadow": (b"root:*:1::::::\n", 0o640, 42),
+        "usr/bin/su": (b"su", 0o4755, 0),
+        **{f"boot/firmware/{name}": (content, 0o755, 0) for name, content in firmware.items()},
+    }
+    folders = {str(parent): 0o755 for name in files for parent in PurePosixPath(name).parents} | {
+        "root": 0o700
+    }
+    with tarfile.open(path, "w") as archive:
+        for name in sorted({*folders, "boot/firmware"} - {"."}):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = tarfile.DIRTYPE, folders.get(name, 0o755)
+            archive.addfile(member)
+        for name, (content, mode, group) in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.gid = len(content), mode, group
+            archive.addfile(member, io.BytesIO(content))
+        member = tarfile.TarInfo("lib")
+        member.type, member.linkname = tarfile.SYMTYPE, "usr/lib"
+        archive.addfile(member)
     return path
 
 

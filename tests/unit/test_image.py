@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import stat
 import struct
 import tarfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from nodebake import command, pipeline, stamp
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.manifest import Manifest
 from nodebake.progress import Silent
-from tests.need import need
+from tests.need import need, need_root
 from tests.unit import inputs, release
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 FAT = 4 * MIB
+ROOT = "root.tar"
 RPI, VIRT = "alpine-rpi-3.20.3-aarch64.tar.gz", "alpine-virt-3.20.3-x86_64.iso"
 
 
 def profile(directory: Path, board: str = "rpi3", arch: str = "aarch64") -> Path:
-    """Write a profile into `directory`, without the client, and return its path."""
+    """Write a profile for Alpine into `directory`, and return its path."""
     path = Path(inputs.profile(directory, "alpine", "[apkovl]"))
     machine = path.read_text().replace(f"board: vm, arch: {inputs.HOST}", f"board: {board}, arch: {arch}")
     path.write_text(machine.replace("data: {}", "data: {size: 16MiB}"))
@@ -71,6 +73,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile(directory, "vm", "x86_64")
     release.iso(directory / VIRT, release.VIRT)
     image(directory, VIRT, "x86_64")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a profile of Pis under Debian, a root in small, and the images made of them."""
+    directory = tmp_path_factory.mktemp("debian")
+    path = Path(inputs.profile(directory, "debian", "[rootfs]"))
+    path.write_text(path.read_text().replace(f"board: vm, arch: {inputs.HOST}", "board: rpi3"))
+    release.root(directory / ROOT)
+    image(directory, ROOT, zst=True)
     return directory
 
 
@@ -260,6 +273,75 @@ def test_a_vm_has_its_disk_in_qemus_own_form(machine: Path) -> None:
     command.run([qemu_img, "compare", "-f", "raw", "-F", "qcow2", node / "x-1.img", node / "x-1.qcow2"])
 
 
+def test_debian_has_a_root_between_boot_and_data(debian: Path, tmp_path: Path) -> None:
+    """All three are sound; firmware and kernel are on the first, and not on the root again."""
+    disk = debian / "out/x-1/x-1.img"
+    assert ["c", "83", "83"] == [one["type"] for one in table(disk)["partitions"]]
+    command.run([need("fsck.fat", package="dosfstools"), "-n", partition(disk, 1, tmp_path)])
+    assert contents(read_back(disk, tmp_path)) == release.FIRMWARE
+    labels = []
+    for number in (2, 3):
+        part = partition(disk, number, tmp_path)
+        command.run([need("e2fsck", package="e2fsprogs"), "-fn", part])
+        labels.append(command.run(["blkid", "-p", "-o", "value", "-s", "LABEL", part]).decode().strip())
+    assert labels == ["ROOT", "DATA"]
+    listed = command.run(["debugfs", "-R", "ls -p /boot/firmware", tmp_path / "p2"]).decode()
+    assert [line.split("/")[5] for line in listed.splitlines() if line] == [".", ".."]
+
+
+def test_debians_root_has_the_nodes_files_over_its_own(debian: Path, tmp_path: Path) -> None:
+    """As tar would lay them: owners, modes, links; what was there before keeps its own."""
+    part = partition(debian / "out/x-1/x-1.img", 2, tmp_path)
+    root = tmp_path / "root"
+    root.mkdir()
+    need_root()  # to read owners back
+    command.run([need("debugfs", package="e2fsprogs"), "-R", f"rdump / {root}", part])
+    (root / "lost+found").rmdir()
+    expected = tmp_path / "expected"
+    expected.mkdir()
+    command.run(["tar", "-C", expected, "-xpf", debian / ROOT])
+    shutil.rmtree(expected / "boot/firmware")
+    (expected / "boot/firmware").mkdir()
+    archive = debian / "out/x-1/x-1.rootfs.tar.zst"
+    command.run([need("zstd", package="zstd"), "-q", "-d", archive, "-o", tmp_path / "own.tar"])
+    command.run(["tar", "-C", expected, "-xpf", tmp_path / "own.tar"])
+    assert _facts(expected) == _facts(root)
+    assert (root / "etc/hostname").read_text() == "x-1\n"
+    assert b"Mode:  04755" in command.run(["debugfs", "-R", "stat /usr/bin/su", part])
+
+
+def _facts(root: Path) -> dict[str, tuple[object, ...]]:
+    found = dict[str, tuple[object, ...]]()
+    for path in root.rglob("*"):
+        seen = path.lstat()
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+        mode = 0 if path.is_symlink() else seen.st_mode & ~stat.S_ISUID  # which debugfs does not give
+        found[path.relative_to(root).as_posix()] = (mode, seen.st_uid, seen.st_gid, content)
+    return found
+
+
+def test_two_debian_nodes_share_all_but_their_ids_and_files(debian: Path, tmp_path: Path) -> None:
+    """The second image, from the cache alone, is the same wherever and whenever it is made."""
+    for name in ("edge.yaml", ROOT):
+        shutil.copy(debian / name, tmp_path)
+    image(tmp_path, ROOT, vault=debian / "vault", node="x-2", zst=True)
+    for name in ("x-2.img", "x-2.img.zst", "x-2.img.bmap"):
+        assert (tmp_path / "out/x-2" / name).read_bytes() == (debian / "out/x-2" / name).read_bytes()
+    ids = {
+        command.run(["blkid", "-p", "-o", "value", "-s", "UUID", partition(disk, 2, tmp_path)])
+        for disk in (debian / "out").glob("*/*.img")
+    }
+    assert len(ids) == 4
+
+
+def test_a_root_that_is_none_is_refused(debian: Path, tmp_path: Path) -> None:
+    """One without what raspi-firmware leaves for the firmware."""
+    shutil.copy(debian / "edge.yaml", tmp_path)
+    release.root(tmp_path / ROOT, firmware={})
+    with pytest.raises(InputError, match=r"no root for a Raspberry Pi(.|\n)*all else was written for 4"):
+        image(tmp_path, ROOT)
+
+
 def test_a_second_run_has_nothing_to_do(first: Path) -> None:
     """The stamp covers images, and the release they were made of."""
     assert stamp.unchanged(first / "stamp.json", now=0) is not None
@@ -298,7 +380,7 @@ def test_without_a_release_the_overlays_are_there_all_the_same(tmp_path: Path) -
     with pytest.raises(InputError) as caught:
         image(tmp_path, None)
     told = str(caught.value)
-    for part in ("no images were written: alpine-rpi 3.22.1", "4 nodes", "--base", "--mirror", "cache"):
+    for part in ("no images were written: alpine-rpi 3.22.1", "for 4 nodes", "--base", "--mirror", "cache"):
         assert part in told
     manifest = Manifest.from_json((tmp_path / "out/manifest.json").read_text())
     assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot"}
@@ -318,7 +400,7 @@ def test_a_pinned_release_comes_from_the_mirror_and_then_from_the_cache(tmp_path
         path.unlink(missing_ok=True)
     path.write_bytes(b"something else")
     shutil.rmtree(told.cache / "archives")
-    with pytest.raises(InputError, match=r"sha256 does not match(.|\n)*4 nodes"):
+    with pytest.raises(InputError, match=r"sha256 does not match(.|\n)*for 4 nodes"):
         pipeline.image(plan, options=told, progress=Silent(), ask=None)
 
 
@@ -375,7 +457,7 @@ def test_what_cannot_have_an_image_is_refused_before_anything_is_written(tmp_pat
     path = profile(tmp_path)
     good = path.read_text()
     for old, new, told in (
-        ("os: alpine", "os: debian", "no images of debian on rpi3"),
+        ("os: alpine, board: rpi3, arch: aarch64", "os: debian, board: vm", "no images of debian on vm"),
         ("board: rpi3, arch: aarch64", "board: vm, arch: aarch64", r"alpine on vm \(aarch64\)"),
         ("[apkovl]", "[rootfs]", "add apkovl to outputs"),
         ("", "", r"--base .*/alpine-rpi.* is not a file"),

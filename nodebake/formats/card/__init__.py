@@ -1,4 +1,4 @@
-"""A whole disk, `<node>.img`: partition table, the operating system's FAT partition, an empty ext4 for data.
+"""A whole disk, `<node>.img`: partition table, the operating system's FAT and ext4, an empty ext4 for data.
 
 What all nodes share is copied; only the node's own files are put in. The file has holes where a partition
 has nothing: what is not a hole must reach the card, zeros too.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
-from nodebake.formats.card import bmap, ext4, fat
+from nodebake.formats.card import bmap, ext4, fat, laying
 from nodebake.formats.card.layout import FAT32_LBA, LINUX, MIB, START, Partition, record, up
 from nodebake.formats.card.ranges import Range, copy, digest
 from nodebake.formats.packing import zstd_chunks
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from nodebake.plan import NodePlan, Plan
+    from nodebake.plan import Identity, NodePlan, Plan
 
-__all__ = ["BOOT", "KINDS", "Card", "Form", "boot_size", "ready", "write"]
+__all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "ready", "write"]
 
 KINDS = ("image", "qcow2", "image-zst", "bmap")
 """Of the artefacts that `write` gives: the image, and its other forms."""
@@ -37,20 +37,40 @@ _STEP = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A file system of the operating system, made once.
+
+    Attributes:
+        image: the file that it is.
+        ranges: what of it means something.
+        names: what is in it, by path; only asked of an ext4.
+    """
+
+    image: Path
+    ranges: tuple[Range, ...]
+    names: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """Bytes, holes and all."""
+        return self.image.stat().st_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What the disks of one cluster have in common.
 
     Attributes:
-        boot: a FAT file system with the operating system.
-        ranges: what of it means something.
+        boot: the FAT file system that firmware reads.
+        root: the ext4 file system that the system runs from; None where it runs from memory.
         code: what a PC's BIOS starts; empty for a Raspberry Pi.
         label: the data partition's, which is the last one; empty when there is none.
         data: its size in bytes.
         forms: in which forms the image is written besides.
     """
 
-    boot: Path
-    ranges: tuple[Range, ...]
+    boot: Made
+    root: Made | None = None
     code: bytes = b""
     label: str = ""
     data: int = 0
@@ -58,10 +78,25 @@ class Card:
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
-        """The boot partition, and the data partition if there is one."""
-        boot = Partition(start=START, size=self.boot.stat().st_size, kind=FAT32_LBA, bootable=True)
-        data = Partition(start=up(boot.end, _STEP), size=up(self.data, _STEP), kind=LINUX)
-        return (boot, data) if self.label else (boot,)
+        """The boot partition, the root's and the data's as far as there are any."""
+        sizes = [self.root.size if self.root else 0, self.data if self.label else 0]
+        found = [Partition(start=START, size=self.boot.size, kind=FAT32_LBA, bootable=True)]
+        for size in filter(None, sizes):
+            found.append(Partition(start=up(found[-1].end, _STEP), size=up(size, _STEP), kind=LINUX))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What is one node's own.
+
+    Attributes:
+        boot: files by their path on the boot partition.
+        root: an archive of what is laid over the root, `<node>.rootfs.tar.zst`.
+    """
+
+    boot: Mapping[str, Path]
+    root: Path | None = None
 
 
 def ready(*, pc: bool) -> None:
@@ -87,16 +122,14 @@ def boot_size(release: int, own: int) -> int:
     return max(fat.SMALLEST, up(release + 2 * own, _STEP))
 
 
-def write(
-    plan: Plan, node: NodePlan, card: Card, files: Mapping[str, Path], *, out: Path, epoch: int
-) -> tuple[Artifact, ...]:
+def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch: int) -> tuple[Artifact, ...]:
     """Write the node's image, and its other forms.
 
     Args:
         plan: the cluster.
         node: whose disk.
         card: what all disks share.
-        files: the node's own, by their path on the boot partition.
+        own: what is put in.
         out: the node's directory; its parent is the build's root.
         epoch: seconds since 1970.
 
@@ -104,10 +137,11 @@ def write(
         InputError: a tool is not installed.
         BuildError: the image could not be written; one that was there before is unchanged.
     """
-    path = out / f"{node.name}.img"
+    path, who = out / f"{node.name}.img", identity(plan.profile.cluster.name, node.name)
     try:
         with part(path) as new:
-            _assemble(new, plan, node, card, files, epoch)
+            _copy(new, card, who)
+            _fill(new, card, own, who, epoch)
             image = _placed("image", new, path, epoch)
         forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch)]
     except OSError as error:
@@ -115,19 +149,29 @@ def write(
     return image, *forms
 
 
-def _assemble(
-    image: Path, plan: Plan, node: NodePlan, card: Card, files: Mapping[str, Path], epoch: int
-) -> None:
-    who, partitions = identity(plan.profile.cluster.name, node.name), card.partitions
-    boot = partitions[0]
+def _copy(image: Path, card: Card, who: Identity) -> None:
+    """Write what is shared, and the partition table."""
+    partitions, made = card.partitions, [one for one in (card.boot, card.root) if one]
     descriptor = os.open(image, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "r+b", buffering=0), card.boot.open("rb") as base:  # noqa: PTH123 - private from birth
+    with open(descriptor, "r+b", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
         os.truncate(descriptor, partitions[-1].end)
-        copy(base.fileno(), descriptor, card.ranges, at=boot.start)
-        fat.identify(descriptor, who.boot, at=boot.start)
+        for one, partition in zip(made, partitions, strict=False):
+            with one.image.open("rb") as source:
+                copy(source.fileno(), descriptor, one.ranges, at=partition.start)
+        fat.identify(descriptor, who.boot, at=partitions[0].start)
         os.pwrite(descriptor, record(who.disk, partitions, code=card.code), 0)
-    fat.fill(image, files, epoch=epoch, at=boot.start)
-    for data in partitions[1:]:
+
+
+def _fill(image: Path, card: Card, own: Own, who: Identity, epoch: int) -> None:
+    """Write what is the node's own."""
+    boot, *rest = card.partitions
+    fat.fill(image, own.boot, epoch=epoch, at=boot.start)
+    if card.root:
+        root = rest.pop(0)
+        ext4.identify(image, root, unique=who.root, epoch=epoch)
+        if own.root:
+            laying.lay(image, root, own.root, names=card.root.names, epoch=epoch)
+    for data in rest:
         ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
-from nodebake.formats.card.ranges import Range, joined
+from nodebake.formats.card.ranges import Range
 
 if TYPE_CHECKING:
-    import uuid
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nodebake.formats.card.layout import Partition
@@ -22,8 +23,12 @@ _FEATURES = (
 # 4 KiB blocks that tables keep room for: 256 GiB, so that it can grow to any card while it is mounted.
 _GROWN = 1 << 26
 _BLOCK = 4096
+_NOBODY = uuid.uuid5(uuid.NAMESPACE_URL, "urn:nodebake:root")
 # dumpe2fs tells of each group of blocks: "  Free blocks: 1187-8175, 8177".
-_FREE = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
+_FREE_BLOCKS = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
+_FREE_INODES = re.compile(r"^ +Free inodes: ([\d, -]+)$", re.MULTILINE)
+_COUNT = re.compile(r"^Inode count: +(\d+)$", re.MULTILINE)
+_ROOT, _FIRST = 2, 11  # inodes that are not ext4's own
 _RUN = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -37,40 +42,70 @@ def make(image: Path, partition: Partition, *, label: str, unique: uuid.UUID, ep
         BuildError: it could not be made.
     """
     blocks = partition.size // _BLOCK
-    extended = (
-        f"offset={partition.start}",
-        f"hash_seed={unique}",
-        f"resize={max(_GROWN, blocks + 1)}",
-        # All that means something is written, zeros too: what was on a card before must not show through.
-        "nodiscard",
-        "lazy_itable_init=0",
-        "lazy_journal_init=0",
-        "root_owner=0:0",
-    )
-    argv = [
-        "-q",
-        "-F",
-        "-t",
-        "ext4",
-        "-O",
-        _FEATURES,
-        "-b",
-        str(_BLOCK),
-        "-I",
-        "256",
-        "-i",
-        "16384",
-        "-m",
-        "0",
-    ]
-    ids = ["-L", label, "-U", str(unique), "-E", ",".join(extended)]
-    env = {
-        "E2FSPROGS_FAKE_TIME": str(epoch),
-        "MKE2FS_CONFIG": "/dev/null",
-        # Otherwise zeros are holes.
-        "UNIX_IO_NOZEROOUT": "1",
-    }
-    run([find("mke2fs", package="e2fsprogs"), *argv, *ids, image, str(blocks)], env=env)
+    extended = (f"offset={partition.start}", f"resize={max(_GROWN, blocks + 1)}")
+    argv = _mke2fs(_FEATURES, extended, label=label, unique=unique)
+    run([*argv, image, str(blocks)], env=environment(epoch))
+
+
+def of_directory(
+    image: Path, root: Path, size: int, *, label: str, epoch: int, prefix: Sequence[str | Path] = ()
+) -> None:
+    """Make a file system of `size` bytes with what is in the directory `root`, in the file `image`.
+
+    Its id can be changed later, as its checksums do not hang on it.
+
+    Args:
+        image: the file.
+        root: the directory.
+        size: bytes.
+        label: of the file system.
+        epoch: its time, seconds since 1970.
+        prefix: a command that shows the owners to the one that follows it.
+
+    Raises:
+        InputError: e2fsprogs is not installed.
+        BuildError: it could not be made.
+    """
+    argv = _mke2fs(f"{_FEATURES},metadata_csum_seed", (), label=label, unique=_NOBODY)
+    run([*prefix, *argv, "-d", root, image, str(size // _BLOCK)], env=environment(epoch))
+    _settle(image, epoch)
+
+
+def _settle(image: Path, epoch: int) -> None:
+    """Replace the times that say when the files were unpacked here, and not when they were made."""
+    told = _told(image, 0)
+    count = int(_COUNT.findall(told)[0])
+    spans = _taken(_FREE_INODES, told, 1, count)
+    taken = [number for start, end in spans for number in range(start, end) if number >= _FIRST]
+    fields = [f"{time} @{epoch}" for time in ("atime", "ctime")] + ["atime_extra 0", "ctime_extra 0"]
+    lines = [f"sif <{number}> {field}" for number in (_ROOT, *taken) for field in fields]
+    debugfs = find("debugfs", package="e2fsprogs")
+    run([debugfs, "-w", "-f", "-", image], stdin="\n".join(lines).encode(), env=environment(epoch))
+
+
+def _mke2fs(features: str, extended: tuple[str, ...], *, label: str, unique: uuid.UUID) -> list[str]:
+    # All that means something is written, zeros too: what was on a card before must not show through.
+    written = ("nodiscard", "lazy_itable_init=0", "lazy_journal_init=0", "root_owner=0:0")
+    shape = ("-O", features, "-b", str(_BLOCK), "-I", "256", "-i", "16384", "-m", "0")
+    ids = ("-L", label, "-U", str(unique), "-E", ",".join((f"hash_seed={unique}", *extended, *written)))
+    return [find("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", "ext4", *shape, *ids]
+
+
+def identify(image: Path, partition: Partition, *, unique: uuid.UUID, epoch: int) -> None:
+    """Give a file system that `of_directory` made an id of its own.
+
+    Raises:
+        InputError: e2fsprogs is not installed.
+        BuildError: it could not be changed.
+    """
+    tune2fs = find("tune2fs", package="e2fsprogs")
+    run([tune2fs, "-U", str(unique), f"{image}?offset={partition.start}"], env=environment(epoch))
+
+
+def environment(epoch: int) -> dict[str, str]:
+    """Return what makes e2fsprogs give the same bytes whenever and wherever."""
+    # NOZEROOUT: otherwise zeros are holes.
+    return {"E2FSPROGS_FAKE_TIME": str(epoch), "MKE2FS_CONFIG": "/dev/null", "UNIX_IO_NOZEROOUT": "1"}
 
 
 def used(image: Path, partition: Partition) -> tuple[Range, ...]:
@@ -80,11 +115,21 @@ def used(image: Path, partition: Partition) -> tuple[Range, ...]:
         InputError: e2fsprogs is not installed.
         BuildError: it could not be read.
     """
-    dumpe2fs = find("dumpe2fs", package="e2fsprogs")
-    told = run([dumpe2fs, f"{image}?offset={partition.start}"]).decode()
-    taken, ranges = 0, []
-    for group in _FREE.findall(told):
-        for first, last in _RUN.findall(group):
-            ranges.append(Range(start=taken * _BLOCK, end=int(first) * _BLOCK))
-            taken = int(last or first) + 1
-    return joined((*ranges, Range(start=taken * _BLOCK, end=partition.size)))
+    told, blocks = _told(image, partition.start), partition.size // _BLOCK
+    taken = _taken(_FREE_BLOCKS, told, 0, blocks - 1)
+    return tuple(Range(start=start * _BLOCK, end=end * _BLOCK) for start, end in taken)
+
+
+def _told(image: Path, start: int) -> str:
+    return run([find("dumpe2fs", package="e2fsprogs"), f"{image}?offset={start}"]).decode()
+
+
+def _taken(free: re.Pattern[str], told: str, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Yield where what is taken begins, and where what is free does, of what dumpe2fs told of each group."""
+    for group in free.findall(told):
+        for start, end in _RUN.findall(group):
+            if int(start) > first:
+                yield first, int(start)
+            first = int(end or start) + 1
+    if first <= last:
+        yield first, last + 1
