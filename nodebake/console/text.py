@@ -18,6 +18,7 @@ _NEXT = {
     "beside the Alpine release; then power on",
     "image": "write {node}/{node}.img to a card, as root: "
     "dd if={node}/{node}.img of=/dev/sdX bs=4M conv=fsync; then power on",
+    "qcow2": "give {node}/{node}.qcow2 to the VM as its disk; then boot",
     "seed": "attach {node}/{node}-seed.iso to the VM as a drive, or copy {node}/ to its "
     "/var/lib/cloud/seed/nocloud/; then boot",
     "rootfs": "unpack it over the root file system: tar --zstd -C ROOT -xpf {node}/{node}.rootfs.tar.zst",
@@ -58,8 +59,8 @@ def built(out: Path, manifest: Manifest) -> str:
     size = sum(item.size for item in manifest.artifacts) / (1 << 20)
     node, artifacts = next(iter(manifest.nodes.items()))
     kinds = [item.kind for item in artifacts]
-    # An image has the overlay in it.
-    told = ["image"] if "image" in kinds else kinds
+    # A disk has all the rest in it.
+    told = next(([kind] for kind in ("qcow2", "image") if kind in kinds), kinds)
     steps = [f"  {_NEXT[kind].format(node=node)}" for kind in told if kind in _NEXT]
     return "\n".join(
         [
