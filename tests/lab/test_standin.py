@@ -89,7 +89,7 @@ def console(medium: Path, work: Path, files: dict[str, bytes], *more: Path, unti
         flavour, medium, medium.stem.rpartition("-")[2], room=0, cache=CACHE / "lab/bases", progress=Silent()
     )
     disk = work / "disk.img"
-    command.run(["cp", "--sparse=always", base.boot, disk])
+    command.run(["cp", "--sparse=always", base.boot.image, disk])
     place(disk, work, files)
     boot = boot_files(disk)
     for name in ("vmlinuz", "initramfs"):
