@@ -13,6 +13,7 @@ from nodebake.lab.accelerator import Accelerator, probe
 from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
 from nodebake.lab.rack import Rack
+from nodebake.lab.stranger import stranger
 from nodebake.sources import Sources
 from nodebake.sources.model import Fetched, Want
 
@@ -133,16 +134,20 @@ class Bench:
         for node in self.plan.nodes:
             make(node.name, node.name)
         start = time.monotonic()  # making disks is no part of a start
-        operator = self.options.out / "operator"
         return Rack(
             plan=self.plan,
             machines=machines,
-            judge=Judge(plan=self.plan, network=network, etcdctl=self.etcdctl, operator=operator),
+            judge=self._judge(network),
             progress=self.progress,
             clock=clock,
             spare=make,
             patience=self.options.patience,
         )
+
+    def _judge(self, network: Network) -> Judge:
+        operator, cluster = self.options.out / "operator", self.plan.profile.cluster.name
+        other = stranger(cluster, operator=operator, work=self.work)
+        return Judge(plan=self.plan, network=network, etcdctl=self.etcdctl, operator=operator, stranger=other)
 
 
 def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progress, work: Path) -> Bench:

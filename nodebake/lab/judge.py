@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodebake.errors import BuildError
 from nodebake.lab.network import BRIDGE
+from nodebake.lab.stranger import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +34,14 @@ class Judge:
         network: where the members are.
         etcdctl: the program, for this machine.
         operator: directory of the operator's files.
+        stranger: a client of another authority.
     """
 
     plan: Plan
     network: Network
     etcdctl: Path
     operator: Path
+    stranger: Identity
 
     def url(self, name: str) -> str:
         """Return the client URL of the node `name`."""
@@ -99,7 +102,8 @@ class Judge:
 
     def over_https(self, name: str) -> str:
         """Return what /health says to curl with the operator's certificate."""
-        return self._curl([*self._identity(), f"{self.url(name)}/health"]).decode()
+        own = Identity(certificate=self.operator / "admin.crt", key=self.operator / "admin.key")
+        return self._curl([*_shown(own), f"{self.url(name)}/health"]).decode()
 
     def intruders(self, name: str) -> dict[str, bool]:
         """Return for each kind of client that must be turned away whether it was.
@@ -110,12 +114,13 @@ class Judge:
         plain = url.replace("https://", "http://")
         return {
             "without a certificate": self._refused(url),
+            "with a certificate of another authority": self._refused(url, *_shown(self.stranger)),
             "without TLS": self._refused(plain),
         }
 
-    def _refused(self, url: str) -> bool:
+    def _refused(self, url: str, *identity: str) -> bool:
         try:
-            told = self._curl(["--write-out", "\n%{http_code}", url], accept=(0, *_REFUSED))
+            told = self._curl([*identity, "--write-out", "\n%{http_code}", url], accept=(0, *_REFUSED))
         except BuildError:
             return False
         code = told.decode().rpartition("\n")[2]
@@ -124,9 +129,6 @@ class Judge:
     def _curl(self, words: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> bytes:
         options = ("--silent", "--max-time", str(_PATIENT), "--cacert", str(self.operator / "ca.crt"))
         return self.network.run(["curl", *options, *words], timeout=2 * _PATIENT, accept=accept)
-
-    def _identity(self) -> list[str]:
-        return ["--cert", str(self.operator / "admin.crt"), "--key", str(self.operator / "admin.key")]
 
     def _json(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - JSON
         """Return what etcdctl says; it exits with status 1 if any member does not answer."""
@@ -154,3 +156,7 @@ class Judge:
             timeout=2 * _PATIENT,
             accept=accept,
         )
+
+
+def _shown(identity: Identity) -> list[str]:
+    return ["--cert", str(identity.certificate), "--key", str(identity.key)]

@@ -19,6 +19,7 @@ from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
 from nodebake.lab.network import private_network
 from nodebake.lab.rack import ClusterError, Rack
+from nodebake.lab.stranger import Identity
 from nodebake.progress import Silent
 from nodebake.tree import Tree, file, link, merge
 from tests.need import ROOT, missing, need
@@ -73,7 +74,13 @@ def one_machine(
         rack = Rack(
             plan=plan,
             machines={"lonely": machine},
-            judge=Judge(plan=plan, network=network, etcdctl=work / "none", operator=work),
+            judge=Judge(
+                plan=plan,
+                network=network,
+                etcdctl=work / "none",
+                operator=work,
+                stranger=Identity(certificate=work / "none", key=work / "none"),
+            ),
             progress=Silent(),
             clock=lambda: time.monotonic() - start,
             spare=lambda _, __: machine,
