@@ -153,14 +153,9 @@ def _with_file_instead_of_lost_and_found(made: Card, directory: Path) -> None:
 def _in_use(made: Card, directory: Path) -> None:
     """Leave a file system as a power cut does: its superblock does not know yet what was written."""
     copy = directory / "copy"
+    script = "mount $1p2 /mnt && echo etcd >/mnt/member && sync && cp --sparse=always $2 $3 && umount /mnt"
     with made.inserted() as device:
-        mounted = directory / "mounted"
-        mounted.mkdir()
-        run(["mount", f"{device}p2", mounted])
-        (mounted / "member").write_bytes(b"etcd")
-        run(["sync"])
-        run(["cp", "--sparse=always", made.path, copy])
-        run(["umount", mounted])
+        run(["unshare", "--mount", "sh", "-c", script, "use", device, made.path, copy])
     copy.replace(made.path)
 
 
