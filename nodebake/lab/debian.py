@@ -157,6 +157,8 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _make(home: Path) -> None:
+    if os.geteuid():
+        find("newuidmap", package="uidmap")  # mmdebstrap itself only says that it cannot choose
     part = home.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nodebake import pipeline
+from nodebake import command, pipeline
 from nodebake.errors import BuildError, InputError, NodebakeError, UsageError
 from nodebake.lab import premises
 from nodebake.lab.scenarios import check_playable
 from nodebake.manifest import Artifact, Manifest
-from tests.need import need
+from tests.need import ROOT, need, need_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +121,60 @@ def test_too_little_memory_is_said_before_anything_starts(tmp_path: Path, plan: 
     with pytest.raises(InputError) as error:
         premises.check_machine(plan, tmp_path, meminfo=meminfo)
     assert (3, "1024 MiB are free") == (error.value.exit_code, refusal(error)[1].splitlines()[0][-17:])
+
+
+ASK = """\
+import sys
+from pathlib import Path
+from nodebake import pipeline
+from nodebake.errors import NodebakeError
+from nodebake.lab import accelerator, network, premises
+try:
+    {question}
+except NodebakeError as error:
+    print(error.exit_code, *str(error).splitlines(), sep="|")
+"""
+
+
+def told(question: str, *, after: str, user: bool = False) -> list[str]:
+    """Ask in a namespace where the shell command `after` has changed something; return code and lines."""
+    need_root()
+    space = ["--user", "--map-root-user"] if user else ["--mount", "--propagation=private"]
+    script = f'{after}; exec "$0" -c "$1"'
+    ask = [sys.executable, ASK.format(question=question)]
+    env = {"PYTHONPATH": str(ROOT)}
+    unshare = need("unshare", package="util-linux")
+    return command.run([unshare, *space, "sh", "-ec", script, *ask], env=env).decode().strip().split("|")
+
+
+def test_a_missing_emulator_is_said_with_the_way_to_get_it() -> None:
+    """The hint is the command, for the architecture that is missing."""
+    qemu = need("qemu-system-x86_64", package="qemu-system-x86")
+    said = told('accelerator.emulator("x86_64")', after=f"mount --bind /dev/null {qemu}")
+    install = "  run as root: apt-get install --yes qemu-system-x86"
+    assert ["3", "qemu-system-x86_64 is not installed", install] == said
+
+
+def test_too_little_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """The message has what is needed, where, and what there is."""
+    need("qemu-system-x86_64", package="qemu-system-x86")
+    full = f"mount -t tmpfs -o size=64m tmpfs {tmp_path}; echo 'MemAvailable: 99999999 kB' >{tmp_path}/mem"
+    question = f'premises.check_machine(pipeline.resolve("vm"), w := Path("{tmp_path}"), meminfo=w / "mem")'
+    said = told(question, after=full)
+    expected = f"3 machines need 1800 MiB of disk in {tmp_path}, and 63 MiB are free"
+    assert ["3", expected] == said[:2]
+
+
+def test_a_user_who_may_not_make_namespaces_is_told() -> None:
+    """The message has the kernel's own words, and the hint two ways out."""
+    forbid = "echo 0 >/proc/sys/user/max_net_namespaces"
+    question = 'network.private_network(["10.77.0.11/24"]).__enter__()'
+    code, message, hint = told(question, after=forbid, user=True)
+    assert ("3", True, True) == (
+        code,
+        message.startswith("this user may not make namespaces: unshare: "),
+        "run the lab as root" in hint,
+    )
 
 
 def test_a_second_lab_in_the_same_place_is_refused(tmp_path: Path) -> None:
