@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _NEXT = {
     "apkovl": "copy {node}/{node}.apkovl.tar.gz and what is in {node}/boot/ to the card's FAT partition, "
     "beside the Alpine release; then power on",
-    "image": "write {node}/{node}.img to a card, as root: "
-    "dd if={node}/{node}.img of=/dev/sdX bs=4M conv=fsync; then power on",
+    "image": "write {node}/{node}.img to a card, as root and with the same profile: "
+    "./invoke flash --node {node} --device /dev/sdX; then power on",
     "qcow2": "give {node}/{node}.qcow2 to the VM as its disk; then boot",
     "seed": "attach {node}/{node}-seed.iso to the VM as a drive, or copy {node}/ to its "
     "/var/lib/cloud/seed/nocloud/; then boot",
