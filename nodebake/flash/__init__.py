@@ -13,7 +13,7 @@ from nodebake.flash.mapping import pieces
 from nodebake.flash.options import Options, Permission
 from nodebake.flash.owner import described, titled, whose
 from nodebake.flash.refusing import check, check_owner
-from nodebake.flash.writing import CardError, Job, compare, reread, write
+from nodebake.flash.writing import CardError, Job, compare, probe, reread, spoil, write
 from nodebake.vault import Card, cards, record
 
 if TYPE_CHECKING:
@@ -75,11 +75,14 @@ def flash(plan: Plan, node: NodePlan, device: Path, options: Options) -> None:
     artifact, found = options.artifact(node, f"{node.name}.img"), look(device, options.sysroot)
     written = cards(options.vault)
     check(found, needed=artifact.size, checkout=options.checkout, written=written, allowed=options.allowed)
+    probe(Path(found.path))
     owner = whose(found, plan)
     check_owner(owner, node.name, allowed=options.allowed)
     image = options.verified(artifact)
     text = f"{described(found, owner)}\nall of it is lost when {node.name} is written to it"
     options.confirmed(text, word=found.name)
+    if look(device, options.sysroot) != found:
+        raise SafetyError(f"{found.path} is another device or card than a moment ago: nothing was written")
     job = Job(image=image, pieces=pieces(image), device=Path(found.path), size=found.size)
     _write(job, _card(found, node, artifact.sha256), options)
     options.progress.note(f"{found.path} is {node.name}'s card: written, and read back as it was written")
@@ -165,6 +168,7 @@ def _write(job: Job, card: Card, options: Options) -> None:
         compare(job, write(job, options.progress), options.progress)
     except CardError as error:
         if error.bad:
+            spoil(job)
             record(options.vault, replace(card, failed=error.what))
         raise
     reread(job)

@@ -54,6 +54,7 @@ class Device:
         own_serial: whether the serial number is the card's: behind USB it is the reader's.
         mounts: where it and what is on it is mounted; `[SWAP]` is swap.
         users: what else is made of it: LVM, RAID, encryption, loop devices.
+        sequence: the kernel's number for this very disk or card: another one in its place has another.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Device:
     serial: str
     mounts: tuple[str, ...]
     users: tuple[str, ...]
+    sequence: str
 
     @property
     def known_as(self) -> str:
@@ -183,6 +185,7 @@ def _device(node: dict[str, Any], disk: str, sysroot: Path) -> Device:
             *(f"{one['path']} ({one['type']})" for one in below[1:] if one["type"] != "part"),
             *_loops(node["path"], sysroot),
         ),
+        sequence=_text(here / "diskseq"),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.errors import BuildError, SafetyError, UsageError
+from nodebake.errors import BuildError, NodebakeError, SafetyError, UsageError
 from nodebake.flash.mapping import PIECE
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def write(job: Job, progress: Progress) -> tuple[bytes, ...]:
     """
     digests: dict[int, bytes] = {}
     zeros, block = _buffer(), _buffer()
-    with job.image.open("rb") as image, _opened(job, os.O_RDWR) as device:
+    with job.image.open("rb") as image, _opened(job.device, os.O_RDWR) as device:
         for at in (0, (job.size - PIECE) // _STEP * _STEP):
-            _put(job, device, zeros[: min(PIECE, job.size - at)], at)
+            _put(job, device, zeros[: job.size - at], at)
         with _told(f"writing {job.device}", job, progress) as advance:
             for at in (*job.pieces[1:], job.pieces[0]):
                 piece = _read(image.fileno(), block, at)
@@ -84,7 +84,7 @@ def compare(job: Job, written: tuple[bytes, ...], progress: Progress) -> None:
         CardError: it has not, or cannot be read.
     """
     block = _buffer()
-    with _opened(job, os.O_RDONLY) as device:
+    with _opened(job.device, os.O_RDONLY) as device:
         with suppress(OSError):
             fcntl.ioctl(device, _BLKFLSBUF)
         with _told(f"reading {job.device} back", job, progress) as advance:
@@ -102,28 +102,46 @@ def compare(job: Job, written: tuple[bytes, ...], progress: Progress) -> None:
                 advance(len(piece))
 
 
+def probe(device: Path) -> None:
+    """See that the device can be opened, and that nobody uses it, here or in another namespace.
+
+    Raises:
+        SafetyError: somebody does.
+        UsageError: it may not be written to.
+        CardError: it cannot be opened.
+    """
+    with _opened(device, os.O_RDWR):
+        pass
+
+
+def spoil(job: Job) -> None:
+    """Take the partition table off a card that is no good, if it lets us: no machine is to start from it."""
+    with suppress(OSError, NodebakeError), _opened(job.device, os.O_RDWR) as device:
+        _put(job, device, _buffer(), 0)
+
+
 def reread(job: Job) -> None:
     """Have the kernel look at the new partitions; if it cannot, it will when the card is put in again."""
-    with suppress(OSError), _opened(job, os.O_RDONLY) as device:
+    with suppress(OSError, NodebakeError), _opened(job.device, os.O_RDONLY) as device:
         fcntl.ioctl(device, _BLKRRPART)
 
 
 @contextmanager
-def _opened(job: Job, mode: int) -> Iterator[int]:
+def _opened(path: Path, mode: int) -> Iterator[int]:
     """Open the device for nobody else: the kernel refuses while a file system, swap, LVM or RAID has it."""
-    flags = mode | os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT
     try:
-        device = os.open(job.device, flags)
+        device = os.open(path, mode | os.O_EXCL | os.O_CLOEXEC | os.O_DIRECT)
     except PermissionError as error:
         hint = "run it as root, or as a member of the group disk"
-        raise UsageError(f"{job.device} may not be opened by this user", hint=hint) from error
+        raise UsageError(f"{path} may not be opened by this user", hint=hint) from error
     except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise _failed(job, error, 0, "opened") from error
-        raise SafetyError(
-            f"{job.device}: is in use, perhaps by another program or in a container",
-            hint=f"find out with: fuser --verbose {job.device}*; lsblk {job.device}",
-        ) from error
+        if error.errno == errno.EBUSY:
+            raise SafetyError(
+                f"{path}: is in use, perhaps by another program or in a container",
+                hint=f"find out with: fuser --verbose {path}*; lsblk {path}",
+            ) from error
+        hint = "put the card in, and look with lsblk"
+        raise CardError(f"{path} cannot be opened: {error.strerror}", hint=hint, bad=False) from error
     try:
         yield device
     finally:
@@ -131,7 +149,7 @@ def _opened(job: Job, mode: int) -> Iterator[int]:
 
 
 def _buffer() -> memoryview:
-    """Return memory that O_DIRECT can use, all zeros."""
+    """Return memory that O_DIRECT can use: a piece of zeros, and what is left at the end of an odd card."""
     return memoryview(mmap.mmap(-1, PIECE + _STEP))
 
 
@@ -173,7 +191,7 @@ def _failed(job: Job, error: OSError, at: int, what: str) -> CardError:
     if error.errno in _GONE or not _is_there(job.device):
         return CardError(
             f"{job.device} is gone: the card was taken out, or its reader, after {at // PIECE} MiB",
-            hint="what is on it is not whole and has no partition table; put it back and flash it again",
+            hint="what is on it cannot be relied on; put it back and flash it again",
             bad=False,
         )
     return CardError(

@@ -240,6 +240,7 @@ def test_card_that_forgets_is_found_out(built: Path, plan: Plan, tmp_path: Path)
         with pytest.raises(CardError, match="what was written at 4 MiB reads back as something else"):
             flash(plan, Wanted(node="x-1", device=device), told)
     assert cards(built / "vault")[-1].failed
+    assert (tmp_path / "card").read_bytes()[:PIECE] == bytes(PIECE)
 
 
 def test_image_that_was_changed_is_refused(built: Path, plan: Plan, card: str, tmp_path: Path) -> None:
@@ -316,6 +317,22 @@ def test_the_name_has_to_be_typed(built: Path, plan: Plan, card: str, tmp_path: 
         plan, Wanted(node="x-1", device=card), options(built, card, yes=False, ask=lambda _: Path(card).name)
     )
     assert before != (tmp_path / "card").read_bytes()
+
+
+def test_card_that_is_changed_while_the_user_looks_is_refused(
+    built: Path, plan: Plan, card: str, tmp_path: Path
+) -> None:
+    """What is typed counts for what was shown: another card at the same name is not written to."""
+
+    def swap(text: str) -> str:
+        run(["losetup", "--detach", card])
+        run(["truncate", f"--size={SIZE}", tmp_path / "other"])
+        run(["losetup", card, tmp_path / "other"])
+        return text.rpartition("type ")[2].split()[0]
+
+    with pytest.raises(SafetyError, match="is another device or card than a moment ago: nothing was written"):
+        flash(plan, Wanted(node="x-1", device=card), options(built, card, yes=False, ask=swap))
+    assert not (tmp_path / "other").read_bytes().strip(b"\0")
 
 
 def test_all_asks_for_one_card_after_another(built: Path, plan: Plan, tmp_path: Path) -> None:
