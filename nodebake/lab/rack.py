@@ -63,10 +63,10 @@ class Rack:
             self.machines[name].power_on()
             self._tell()
 
-    def up(self) -> None:
-        """See to it that every machine has power and every member is healthy."""
+    def up(self, *names: str) -> None:
+        """See to it that every machine has power and `names`, by default all members, are healthy."""
         self.power_on(*(name for name, machine in self.machines.items() if not machine.running))
-        self.all_healthy()
+        self.all_healthy(*names)
 
     def cut_power(self, *names: str) -> None:
         """Kill machines, together."""

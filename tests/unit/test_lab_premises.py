@@ -203,6 +203,7 @@ def test_scenarios_can_follow_each_other(plan: Plan) -> None:
     """Booting takes long, so what does not need the first start can do with machines that run."""
     expected = ("cold", "partition", "power-cut", "node-loss")
     assert expected == check_playable("cold,partition,power-cut,node-loss", plan)
+    assert ("staggered", "wrong-card") == check_playable("staggered,wrong-card", plan)
 
 
 def test_a_first_start_cannot_come_second(plan: Plan) -> None:
