@@ -38,7 +38,8 @@ def lay(image: Path, partition: Partition, archive: Path, *, names: AbstractSet[
         BuildError: something could not be put there.
         OSError: as reading does.
     """
-    with tempfile.TemporaryDirectory(prefix="nodebake-") as scratch, archive.open("rb") as packed:
+    # Not in /tmp: there are keys among the files.
+    with tempfile.TemporaryDirectory(dir=image.parent) as scratch, archive.open("rb") as packed:
         script = Path(scratch) / "script"
         with tarfile.open(fileobj=zstd_reader(packed), mode="r|") as tar:
             lines = [line for info in tar for line in _lines(tar, info, names, Path(scratch))]
