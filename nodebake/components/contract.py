@@ -35,6 +35,7 @@ class Materials:
         revocations: the list of revoked certificates, DER.
         token: the cluster's token.
         host_key: the node's SSH host key.
+        founder: whether the node may found the cluster; one that was replaced or added later may not.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
     """
 
@@ -44,6 +45,7 @@ class Materials:
     revocations: bytes
     token: str = field(repr=False)
     host_key: HostKey = field(repr=False)
+    founder: bool = True
     epoch: int
 
 

@@ -101,9 +101,13 @@ class Namespace:
 
 
 def _runs(program: str, words: list[bytes]) -> bool:
-    # An emulated program's command line begins with the emulator's.
-    first = words[1] if b"qemu" in words[0] and len(words) > 1 else words[0]
-    return first.rpartition(b"/")[2] == program.encode()
+    # An emulated program's command line begins with the emulator's, a script's with the shell's.
+    names = [word.rpartition(b"/")[2] for word in words]
+    if b"qemu" in names[0]:
+        names = names[1:]
+    if names[:1] == [b"sh"]:
+        names = names[1:]
+    return names[:1] == [program.encode()]
 
 
 _KINDS = (

@@ -252,7 +252,7 @@ SEEDS = {
         *_paths("/etc/etcd/cert/etcd.pem", "/etc/etcd/cert/etcd-key.pem", "/etc/kubernetes/cert/ca.pem"),
         *(*UNIT, *CFSSL, LOCAL),
         Row("files", {"opt/k8s/bin/etcd", "opt/k8s/bin/etcdctl"}),
-        Row("unit ExecStart", "/opt/k8s/bin/etcd --config-file=/etc/etcd/conf.yml"),
+        Row("unit ExecStart", "/usr/local/lib/nodebake/etcd-run /opt/k8s/bin/etcd /etc/etcd/conf.yml"),
         Row("conf data-dir", "/data/k8s/etcd/data"),
         Row("conf wal-dir", "/data/k8s/etcd/wal/wal"),
         Row("unit WorkingDirectory", "/data/k8s/etcd/data", WORK),

@@ -61,8 +61,9 @@ def test_etcd_starts_with_its_data_partition(bench: Bench, tmp_path: Path) -> No
     """The same node with the partition mounted starts, and keeps its data there."""
     built = bake(_with_data(tmp_path), tmp_path)
     with bench(built) as cluster:
-        machine = cluster.add(built.plan.members[0].name)
-        machine.service.start()
+        for node in built.plan.members[:2]:
+            cluster.add(node.name).service.start()
+        machine = cluster.machines[built.plan.members[0].name]
         until("etcd writes to /data", lambda: machine.box.run("ls", "/data/etcd/member"))
 
 
@@ -79,19 +80,28 @@ def test_etcd_of_another_vault_stays_out(
         _stays_out(cluster, third, "unknown authority|bad certificate|certificate signed by")
 
 
-def test_etcd_of_another_token_stays_out(shipped: Callable[[str], Built], bench: Bench) -> None:
-    """A node with the same authority and another token is no member either."""
+def test_etcd_of_another_token_founds_nothing_with_the_others(
+    shipped: Callable[[str], Built], bench: Bench
+) -> None:
+    """Two nodes with the same authority and two tokens are not a majority of anything."""
     built = shipped("vm")
-    third = built.plan.members[2].name
+    first, second, third = (node.name for node in built.plan.members)
     with bench(built) as cluster:
-        machine = cluster.add(third)
-        config = machine.root / "etc/etcd/conf.yml"
-        settings = yaml.safe_load(config.read_text())
-        config.write_text(json.dumps(settings | {"initial-cluster-token": "etcd-cluster"}))
+        machine = cluster.add(second)
+        for name in ("conf.yml", "rehearsal.yml"):
+            config = machine.root / "etc/etcd" / name
+            settings = yaml.safe_load(config.read_text())
+            config.write_text(json.dumps(settings | {"initial-cluster-token": "etcd-cluster"}))
         machine.service.start()
-        for node in built.plan.members[:2]:
-            cluster.add(node.name).service.start()
-        _stays_out(cluster, third, "cluster ID mismatch")
+        cluster.add(first).service.start()
+        until("the second is told", lambda: _says(machine.service.log(), "cluster ID mismatch"))
+        still("no cluster is founded", lambda: not _founded(cluster, first, second), seconds=APART)
+        cluster.add(third).service.start()
+        until("the first and the third found it", lambda: cluster.writes(first, third), seconds=120)
+
+
+def _founded(cluster: Cluster, *names: str) -> bool:
+    return any((cluster.machines[name].root / "var/lib/etcd/member").exists() for name in names)
 
 
 def _stays_out(cluster: Cluster, third: str, reason: str) -> None:

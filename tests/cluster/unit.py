@@ -94,6 +94,11 @@ class Systemd:
         return self.root / NOTIFY.format(self.name)
 
     @property
+    def programs(self) -> set[str]:
+        """The file names of what runs: first perhaps a script, in the end the program."""
+        return {shlex.split(self.one("ExecStart", ""))[0].rpartition("/")[2], self.program}
+
+    @property
     def service(self) -> dict[str, list[str]]:
         """The unit's `[Service]`."""
         return self.unit["Service"]
@@ -202,7 +207,7 @@ class Systemd:
 
     def processes(self) -> list[int]:
         """Return the numbers, as the host sees them, of the processes of the service."""
-        return self.machine.processes(self.program)
+        return [pid for program in self.programs for pid in self.machine.processes(program)]
 
     def log(self) -> str:
         """Return all that it and what runs before it wrote."""

@@ -65,7 +65,7 @@ def test_member_may_wait_for_ever_and_is_always_restarted(tmp_path: Path) -> Non
         "ReadWritePaths=-/data/etcd",
         "After=network.target nodebake-accounts.service data.mount",
         "ExecStartPre=+/usr/local/lib/nodebake/etcd-prepare",
-        "ExecStart=/usr/local/bin/etcd --config-file=/etc/etcd/conf.yml",
+        "ExecStart=/usr/local/lib/nodebake/etcd-run /usr/local/bin/etcd /etc/etcd/conf.yml",
     }
     assert expected <= set(lines)
 

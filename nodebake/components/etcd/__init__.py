@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from nodebake.components.contract import DESK, Baked, Component, Desk, Materials, Want
 from nodebake.components.etcd import checks
-from nodebake.components.etcd.config import conf_yml
-from nodebake.components.etcd.part import CONFIG_FILE, EtcdPart, Pair
+from nodebake.components.etcd.config import conf_yml, rehearsal_yml
+from nodebake.components.etcd.part import CONFIG_FILE, REHEARSAL_FILE, EtcdPart, Pair
 from nodebake.components.etcd.resolve import resolve
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
@@ -83,7 +83,7 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     pieces = [_tools(part, materials), _pki(plan, node, materials), _programs(plan, node, materials)]
     if node.role == "member":
         revocations = Tree({part.crl: file(materials.revocations)})
-        pieces += [_service(plan, part), _configuration(part, node, materials), revocations]
+        pieces += [_service(plan, node, materials), _configuration(part, node, materials), revocations]
     return Baked(root=merge(*pieces))
 
 
@@ -168,15 +168,39 @@ def _programs(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
 
 
 def _configuration(part: EtcdPart, node: NodePlan, materials: Materials) -> Tree:
-    return Tree({CONFIG_FILE: file(conf_yml(part, node, token=materials.token))})
+    token = materials.token
+    return Tree(
+        {
+            CONFIG_FILE: file(conf_yml(part, node, token=token)),
+            REHEARSAL_FILE: file(rehearsal_yml(part, node, token=token)),
+        }
+    )
 
 
-def _service(plan: Plan, part: EtcdPart) -> Tree:
-    tree = render("etcd", ["any", plan.init], _values(plan, part))
+def _service(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
+    part = plan.part(EtcdPart)
+    values = _values(plan, part) | _company(plan, node) | {"founder": materials.founder}
+    tree = render("etcd", ["any", plan.init], values)
     if plan.init == "openrc":
         return merge(tree, Tree({"etc/runlevels/default/etcd": link("/etc/init.d/etcd")}))
     enabled = "etc/systemd/system/multi-user.target.wants/etcd.service"
     return merge(tree, Tree({enabled: link("/etc/systemd/system/etcd.service")}))
+
+
+def _company(plan: Plan, node: NodePlan) -> dict[str, object]:
+    """Return what etcd-run asks the other members with, and for."""
+    part = plan.part(EtcdPart)
+    others = (member for member in plan.members if member.name != node.name)
+    return {
+        "member": node.name,
+        "peer_url": f"https://{node.url_host}:{part.peer_port}",
+        "others": [f"https://{member.url_host}:{part.client_port}" for member in others],
+        "ca": part.ca,
+        "cert": part.server.certificate,
+        "key": part.server.key,
+        "quorum": len(plan.members) // 2 + 1,
+        "rehearsal_file": REHEARSAL_FILE,
+    }
 
 
 def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
@@ -198,7 +222,7 @@ def _values(plan: Plan, part: EtcdPart) -> dict[str, object]:
         "mount_units": units,
         "after": ["network.target", "nodebake-accounts.service", *units],
         "keys": list(keys),
-        "readable": [CONFIG_FILE, *certificates, *keys],
+        "readable": [CONFIG_FILE, REHEARSAL_FILE, *certificates, *keys],
         "health_url": f"http://127.0.0.1:{part.metrics_port}/{path}",
         "memory_limit": part.memory_limit,
         "environment": {"ETCD_UNSUPPORTED_ARCH": "arm64"} if old_arm else {},

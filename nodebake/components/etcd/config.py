@@ -27,9 +27,28 @@ def conf_yml(part: EtcdPart, node: NodePlan, *, token: str) -> bytes:
         node: the member.
         token: the cluster's token.
     """
-    return "".join(
-        f"{key}:{_yaml(key, value)}\n" for key, value in _values(part, node, token).items()
-    ).encode()
+    return _lines(_values(part, node, token))
+
+
+def rehearsal_yml(part: EtcdPart, node: NodePlan, *, token: str) -> bytes:
+    """Return the configuration a member without data rehearses with; see etcd-run.
+
+    The same members under another token: whoever has data wants nothing to do with it. Nobody but etcd-run
+    is a client, through a socket; what is written is thrown away, so no disk needs to be waited for.
+    """
+    stage = f"{part.data_dir}/rehearsal"
+    values = _values(part, node, f"{token}-rehearsal") | {
+        "data-dir": f"{stage}/data",
+        "listen-client-urls": f"unix://{stage}/socket",
+        "log-level": "warn",
+        "unsafe-no-fsync": True,
+    }
+    kept = {key: value for key, value in values.items() if key not in {"wal-dir", *part.settings}}
+    return _lines({key: value for key, value in kept.items() if _known(key, part)})
+
+
+def _known(key: str, part: EtcdPart) -> bool:
+    return key not in KEYS or KEYS[key].known_to(part.release)
 
 
 def _values(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
@@ -112,6 +131,10 @@ def _security(part: EtcdPart, pair: Pair) -> dict[str, str | bool]:
         "client-cert-auth": True,
         "trusted-ca-file": part.ca,
     }
+
+
+def _lines(values: dict[str, Value]) -> bytes:
+    return "".join(f"{key}:{_yaml(key, value)}\n" for key, value in values.items()).encode()
 
 
 def _yaml(key: str, value: Value) -> str:
