@@ -229,6 +229,6 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool = Fal
 
 ns = Collection(
     *(each for each in vars().values() if isinstance(each, Task)),
-    *tasks_upkeep.COLLECTIONS,
+    *tasks_upkeep.TASKS,
     tasks_sources.COLLECTION,
 )

@@ -265,6 +265,40 @@ def passphrase(
     console.say("the authority's key has the new pass phrase; have the profile's place for it give that one")
 
 
+@task(
+    name="replace",
+    help={
+        **PLACES,
+        **PUSH,
+        "node": "the dead member",
+        "live": "tell the running cluster, too: remove the old member, add the new one",
+        "again": "begin anew with a member that is being replaced already",
+    },
+)
+def replace(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
+    _: Context,
+    profile: str = "",
+    node: str = "",
+    out: str = "",
+    vault: str = "",
+    live: bool = False,  # noqa: FBT001, FBT002 - a flag
+    again: bool = False,  # noqa: FBT001, FBT002 - a flag
+    push: bool = False,  # noqa: FBT001, FBT002 - a flag
+    identity: str = "",
+) -> None:
+    """Put a new machine in the place of a dead member: its certificates, its artefact, the cluster's list."""
+    with console.session() as progress:
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        ssh = console.ssh(options, identity) if push else None
+        wanted = upkeep.Replacement(node=node, live=live, again=again, push=ssh)
+        done = upkeep.exchange(plan, options, wanted, progress=progress, ask=console.ask())
+    console.say(console.replaced_as_text(plan, options.out, done))
+
+
 CERTS = Collection("certs", certs, renew, rotate, revoke, operator)
 VAULT = Collection("vault", export, import_, passphrase)
-COLLECTIONS = (CERTS, VAULT)
+TASKS = (CERTS, VAULT, replace)

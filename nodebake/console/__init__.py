@@ -10,6 +10,7 @@ from nodebake.console.certificates import (
     certificates_as_json,
     certificates_as_text,
     renewed_as_text,
+    replaced_as_text,
     revoked_as_text,
     rotated_as_text,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "prompt",
     "raw",
     "renewed_as_text",
+    "replaced_as_text",
     "revoked_as_text",
     "rotated_as_text",
     "say",

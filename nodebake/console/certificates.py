@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nodebake.manifest import Artifact
     from nodebake.plan import Plan
-    from nodebake.upkeep import Renewed, Revoked, Rotated, Standing
+    from nodebake.upkeep import Renewed, Replaced, Revoked, Rotated, Standing
 
 _SERIAL = 12  # digits; the whole one is in the JSON
 _HEAD = ("days", "until", "who", "for", "serial", "artefact", "on", "")
@@ -53,6 +53,31 @@ def revoked_as_text(plan: Plan, out: Path, done: Revoked) -> str:
     head = f"{len(done.rows)} certificates revoked; the list is pushed to {done.pushed} members"
     note = "who is connected stays so until etcd is restarted there" if done.rows else ""
     return "\n".join(filter(None, [head, *_by_hand(plan, out, done.archives), note]))
+
+
+def replaced_as_text(plan: Plan, out: Path, done: Replaced) -> str:
+    """Return what was done about a dead member, and the exact commands for the rest."""
+    if done.back:
+        return f"{done.node} is back: the cluster takes requests through it"
+    again = "it is being replaced already; nothing more was revoked (--again begins anew)"
+    lines = [
+        f"{done.node}: {'its certificates are revoked, new ones issued' if done.begun else again}",
+        *_by_hand(plan, out, done.archives),
+        *(["the cluster expects it"] if done.listed else _member_commands(plan, out, done.node)),
+        f"install {shown(out / done.node)} on the new machine, with an empty data partition, and start it",
+        f"in the end: ./invoke replace --profile {plan.name} --node {done.node} --live",
+    ]
+    return "\n".join(lines)
+
+
+def _member_commands(plan: Plan, out: Path, name: str) -> Iterator[str]:
+    node, port = plan.node(name), plan.profile.etcd.peer_port
+    yield "tell the cluster (or add --live):"
+    yield f"  . {shlex.quote(str(shown(out / 'operator/etcdctl.env')))}"
+    yield f"  etcdctl member list | grep {node.url_host}:{port}    # its id is the first word"
+    yield "  etcdctl member remove ID"
+    yield "  # for some seconds the next one says that the cluster is unhealthy: repeat it"
+    yield f"  etcdctl member add {node.name} --peer-urls=https://{node.url_host}:{port}"
 
 
 def rotated_as_text(plan: Plan, out: Path, done: Rotated) -> str:

@@ -16,7 +16,7 @@ from nodebake.pipeline.abreast import abreast
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nodebake.manifest import Artifact, Manifest
@@ -39,6 +39,7 @@ class Secrets:
         trust: the certificates of the authorities that nodes trust, PEM.
         revocations: the list of revoked certificates, DER.
         token: the cluster's etcd token.
+        joining: the nodes that may not found the cluster.
     """
 
     leaves: Mapping[tuple[str, str], Leaf]
@@ -46,6 +47,7 @@ class Secrets:
     trust: bytes
     revocations: bytes
     token: str
+    joining: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,7 @@ class Bakery:
             revocations=self.secrets.revocations,
             token=self.secrets.token,
             host_key=self.secrets.host_keys[node.name],
+            founder=node.name not in self.secrets.joining,
             epoch=self.epoch,
         )
 

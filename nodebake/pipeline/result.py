@@ -121,8 +121,9 @@ def amend(out: Path, renewals: Mapping[str, Artifact], operator: tuple[Artifact,
     if before is None:
         return
     nodes = dict(before.nodes)
-    for name in renewals.keys() & nodes.keys():
-        nodes[name] = (*(item for item in nodes[name] if item.kind != renewal.KIND), renewals[name])
+    for name in sorted(renewals):
+        items = (item for item in nodes.get(name, ()) if item.kind != renewal.KIND)
+        nodes[name] = (*items, renewals[name])
     finish(out, changed(before, nodes=nodes, operator=operator))
 
 

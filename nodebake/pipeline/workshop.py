@@ -96,6 +96,7 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         trust=vault.trust,
         revocations=vault.revocations(),
         token=vault.token,
+        joining=vault.joining,
     )
     epoch = vault.epoch if options.epoch is None else options.epoch
     return bakery.Bakery(

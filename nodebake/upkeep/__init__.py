@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nodebake.upkeep.artefacts import OPERATOR, serials_in
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.renewing import Renewal, Renewed, renew
+from nodebake.upkeep.replacing import Replaced, Replacement, exchange
 from nodebake.upkeep.revoking import Revocation, Revoked, add_operator, revoke
 from nodebake.upkeep.rotating import Rotated, Wanted, rotate
 from nodebake.upkeep.ssh import APPLY, Ssh
@@ -21,6 +22,8 @@ __all__ = [
     "APPLY",
     "Renewal",
     "Renewed",
+    "Replaced",
+    "Replacement",
     "Revocation",
     "Revoked",
     "Rotated",
@@ -30,6 +33,7 @@ __all__ = [
     "add_operator",
     "certificates",
     "check",
+    "exchange",
     "renew",
     "revoke",
     "rotate",

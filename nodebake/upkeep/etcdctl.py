@@ -66,6 +66,10 @@ class Etcdctl:
         """Return a member's URL for clients."""
         return f"https://{node.url_host}:{self.plan.part(EtcdPart).client_port}"
 
+    def peer_url(self, node: NodePlan) -> str:
+        """Return a member's URL for other members."""
+        return f"https://{node.url_host}:{self.plan.part(EtcdPart).peer_port}"
+
     def healthy(self) -> tuple[str, ...]:
         """Return the members through which the cluster takes requests now."""
         names = {self.endpoint(node): node.name for node in self.plan.members}

@@ -12,14 +12,14 @@ from nodebake.pki import USER, user
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
 from nodebake.upkeep.artefacts import OPERATOR
-from nodebake.upkeep.rolling import Round
+from nodebake.upkeep.rolling import Round, nothing_to_see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nodebake.manifest import Artifact
     from nodebake.pipeline import Options
-    from nodebake.plan import NodePlan, Plan
+    from nodebake.plan import Plan
     from nodebake.progress import Progress
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import LedgerRow
@@ -87,7 +87,7 @@ def revoke(
         archives = renewing.write(oven, vault, listed)
         if wanted.push:
             ordered = {name: archives[name] for name in members}
-            Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress).lay(ordered, _nothing_to_see)
+            Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress).lay(ordered, nothing_to_see)
     return Revoked(
         rows=rows, archives={} if wanted.push else archives, pushed=len(archives) if wanted.push else 0
     )
@@ -116,7 +116,3 @@ def add_operator(
         files = tuple(f"{OPERATOR}/{common_name}.{end}" for end in ("crt", "key"))
         vault.record({(OPERATOR, user(common_name).name): files[0]})
     return files
-
-
-def _nothing_to_see(node: NodePlan) -> None:
-    """A list of revoked certificates shows only to those who are on it."""

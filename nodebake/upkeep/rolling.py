@@ -94,3 +94,7 @@ class Round:
             seen(node)
         self.vault.place([node.name], PUSHED)
         self.progress.note(f"{node.name}: done")
+
+
+def nothing_to_see(node: NodePlan) -> None:
+    """See to nothing: a list of revoked certificates shows only to those who are on it."""

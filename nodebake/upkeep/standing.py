@@ -132,7 +132,7 @@ def _standing(
         days=look.days(row.facts.not_after),
         state=state,
         artifact=row.artifact,
-        card=row.card,
+        card=look.card(row),
         complaints=complaints,
     )
 

@@ -51,7 +51,7 @@ def cards(directory: Path) -> tuple[Card, ...]:
     if not (directory / IDENTITY).exists():
         return ()
     with locked(directory) as files:
-        return _read(files)
+        return read_cards(files)
 
 
 def record(directory: Path, card: Card) -> bool:
@@ -64,13 +64,18 @@ def record(directory: Path, card: Card) -> bool:
     if not (directory / IDENTITY).exists():
         return False
     with locked(directory) as files:
-        rows = [asdict(row) for row in _read(files)]
+        rows = [asdict(row) for row in read_cards(files)]
         rows.append(asdict(card) | {"written": int(now().timestamp())})
         files.write_json(CARDS, {"schema": _SCHEMA, "cards": rows})
     return True
 
 
-def _read(files: Files) -> tuple[Card, ...]:
+def read_cards(files: Files) -> tuple[Card, ...]:
+    """Return every card noted in a locked vault, oldest first.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
     if not files.has(CARDS):
         return ()
     document: Any = files.read_json(CARDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nodebake.errors import UsageError
 from nodebake.pki import describe
 from nodebake.vault.authorities import Names, certificates, stored_key
+from nodebake.vault.cards import read_cards
 from nodebake.vault.files import locked
 from nodebake.vault.identity import IDENTITY, identify, now
 from nodebake.vault.rotation import Rotation, read_rotation
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.pki import Facts
+    from nodebake.vault.cards import Card
     from nodebake.vault.files import Files
     from nodebake.vault.ledger import LedgerRow
 
@@ -31,12 +33,21 @@ class Look:
         rows: every certificate ever issued, oldest first.
         authorities: the certificates of all authorities, by file name; the issuing one first.
         rotation: how far a change of the authority has come.
+        cards: every card written for the cluster, oldest first.
     """
 
     now: dt.datetime
     rows: tuple[LedgerRow, ...]
     authorities: dict[str, Facts]
     rotation: Rotation
+    cards: tuple[Card, ...] = ()
+
+    def card(self, row: LedgerRow) -> str:
+        """Return where a certificate is known to be: as noted with it, or the last card of its node since."""
+        good = [one for one in self.cards if one.node == row.holder and not one.failed]
+        if row.card or not good or good[-1].written < row.issued:
+            return row.card
+        return f"{good[-1].model} {good[-1].serial}"
 
     def days(self, end: dt.datetime) -> int:
         """Return the whole days from now to `end`; less than 0 when it is over."""
@@ -81,4 +92,5 @@ def seen_in(files: Files, *, epoch: int | None) -> Look:
             Names.of(number).certificate: describe(certificates(files, number)) for number in numbers
         },
         rotation=rotation,
+        cards=read_cards(files),
     )

@@ -10,6 +10,7 @@ from nodebake.pki import USER, HostKey, Leaf, LeafRequest, new_host_key, new_key
 from nodebake.vault import ledger
 from nodebake.vault.files import broken
 from nodebake.vault.identity import Identity, check_clock, now
+from nodebake.vault.joining import read_joining, write_joining
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -29,6 +30,7 @@ class Vault:
     Attributes:
         authorities: the one that issues, and how far a change to another has come.
         minted: whether this opening made the authority; the user must be told where it is.
+        joining: the nodes that join a cluster that is there, and since when each, seconds since 1970.
         issued: the rows of the certificates issued since the vault was opened, each with its reason.
     """
 
@@ -38,6 +40,7 @@ class Vault:
         self._store, self._identity, self._terms = store, identity, terms
         self.authorities, self.minted = authorities, minted
         self.issued: tuple[LedgerRow, ...] = ()
+        self.joining: Mapping[str, int] = read_joining(store.files)
 
     @property
     def authority(self) -> Authority:
@@ -63,7 +66,7 @@ class Vault:
     def epoch(self) -> int:
         """When anything in the vault was last issued, seconds since 1970."""
         rows = (max(row.issued, row.revoked) for row in self._store.rows)
-        return max([self._identity.created, self.authorities.rotation.changed, *rows])
+        return max([self._identity.created, self.authorities.rotation.changed, *rows, *self.joining.values()])
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return a row for every certificate ever issued, oldest first."""
@@ -135,6 +138,16 @@ class Vault:
             )
         self._store.save_rows(ledger.revoked(self._store.rows, due, int(present.timestamp())))
         return tuple(due)
+
+    def join(self, node: str) -> None:
+        """Remember that a node joins a cluster that is there, from now on.
+
+        Raises:
+            UsageError: the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        self.joining = {**self.joining, node: int(now().timestamp())}
+        write_joining(self._store.files, self.joining)
 
     def revocations(self) -> bytes:
         """Return the list of revoked certificates, DER; the same one until a further one is revoked.

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake.command import run
-from tests.cluster.built import Built, bake
+from tests.cluster.built import Built, bake, write_profile
 from tests.cluster.cluster import Cluster, empty
+from tests.cluster.desk import SERVED, Tool
+from tests.cluster.sshd import keypair, serve
+from tests.cluster.unit import Systemd
 from tests.need import need, need_root
 
 if TYPE_CHECKING:
@@ -75,3 +78,31 @@ def bench(etcdctl: Path, tmp_path: Path) -> Iterator[Callable[[Built], AbstractC
     """Return a function that gives an empty bridge and a desk for a build."""
     yield lambda built: empty(built, tmp_path / "run", etcdctl)
     shutil.rmtree(tmp_path)  # builds are large, and pytest would keep them for three sessions
+
+
+@pytest.fixture
+def served(
+    bench: Callable[[Built], AbstractContextManager[Cluster]], tmp_path: Path
+) -> Iterator[tuple[Cluster, Tool]]:
+    """Return a cluster of three that forms, with ssh on every node, and the tool at the desk."""
+    identity, public = keypair(tmp_path)
+    document = {
+        "schema": 1,
+        "cluster": {"name": "kept"},
+        "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
+        "network": {"interface": "eth0"},
+        "nodes": [{"name": name, "address": f"10.78.0.1{name[1]}/24"} for name in SERVED],
+        "access": {"ssh_authorized_keys": [public]},
+        "outputs": ["rootfs"],
+    }
+    profile = write_profile(tmp_path, "kept", document)
+    built = bake(profile, tmp_path)
+    with bench(built) as cluster:
+        for name in SERVED:
+            machine = cluster.add(name)
+            serve(machine)
+            assert isinstance(machine.service, Systemd)
+            machine.service.obey()
+            machine.service.start()
+        cluster.formed()
+        yield cluster, Tool(cluster.desk, profile, tmp_path / "vault/kept", identity)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # seconds for one command of the tool
 SOME = 5  # keys
+SERVED = ("n1", "n2", "n3")  # the members of the fixture `served`
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Namespace:
 def _runs(program: str, words: list[bytes]) -> bool:
     # An emulated program's command line begins with the emulator's, a script's with the shell's.
     names = [word.rpartition(b"/")[2] for word in words]
-    if b"qemu" in names[0]:
+    if b"qemu" in words[0]:
         names = names[1:]
     if names[:1] == [b"sh"]:
         names = names[1:]

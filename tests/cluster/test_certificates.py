@@ -9,50 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from nodebake.errors import BuildError
 from nodebake.upkeep import APPLY
-from tests.cluster.built import Built, bake, write_profile
-from tests.cluster.desk import LONGEST, Tool, busy
-from tests.cluster.sshd import keypair, serve
-from tests.cluster.unit import Systemd
+from tests.cluster.desk import LONGEST, SERVED, Tool, busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from tests.cluster.cluster import Cluster
-
-    Bench = Callable[[Built], AbstractContextManager[Cluster]]
-
-NAMES = ("n1", "n2", "n3")
-
-
-@pytest.fixture
-def served(bench: Bench, tmp_path: Path) -> Iterator[tuple[Cluster, Tool]]:
-    """Return a cluster of three that forms, with ssh on every node, and the tool at the desk."""
-    identity, public = keypair(tmp_path)
-    document = {
-        "schema": 1,
-        "cluster": {"name": "kept"},
-        "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
-        "network": {"interface": "eth0"},
-        "nodes": [{"name": name, "address": f"10.78.0.1{name[1]}/24"} for name in NAMES],
-        "access": {"ssh_authorized_keys": [public]},
-        "outputs": ["rootfs"],
-    }
-    profile = write_profile(tmp_path, "kept", document)
-    built = bake(profile, tmp_path)
-    with bench(built) as cluster:
-        for name in NAMES:
-            machine = cluster.add(name)
-            serve(machine)
-            assert isinstance(machine.service, Systemd)
-            machine.service.obey()
-            machine.service.start()
-        cluster.formed()
-        yield cluster, Tool(cluster.desk, profile, tmp_path / "vault/kept", identity)
 
 
 def presented(tool: Tool) -> list[str]:
@@ -164,7 +126,7 @@ def state(tool: Tool) -> dict[str, bytes]:
 def admitted(cluster: Cluster, operator: Path, name: str = "admin") -> bool:
     """Tell whether every member lets somebody in who has these operator's files."""
     words = ["--cert", f"{operator}/{name}.crt", "--key", f"{operator}/{name}.key", "--max-time", "10"]
-    answers = {_let_in(cluster, f"{cluster.desk.endpoint(name)}/health", words) for name in NAMES}
+    answers = {_let_in(cluster, f"{cluster.desk.endpoint(name)}/health", words) for name in SERVED}
     assert len(answers) == 1
     return answers.pop()
 

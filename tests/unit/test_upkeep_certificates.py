@@ -14,7 +14,7 @@ from nodebake.errors import BuildError, UsageError
 from nodebake.pipeline.bakery import requests
 from nodebake.pki import Facts
 from nodebake.progress import Silent
-from nodebake.vault import Look, open_vault
+from nodebake.vault import Card, Look, open_vault, record
 from tests.unit.inputs import options, profile
 
 DAY = 86400
@@ -90,6 +90,19 @@ def test_an_artefact_that_has_an_older_certificate_is_told(built: Path) -> None:
     rows, _ = told(built)
     stale = {(row.holder, row.name) for row in rows if row.complaints}
     assert {("x-2", "server"), ("x-2", "peer"), ("x-2", "client")} == stale
+
+
+def test_a_card_that_was_written_is_told(built: Path) -> None:
+    """The node's last good card since its certificates were issued; a failed one and others' do not count."""
+    for node, failed in (("x-1", ""), ("x-2", "read back differently")):
+        card = Card(serial=f"0x{node}", own=True, model="SD32G", size=1, node=node, image="", failed=failed)
+        record(built / "vault", card)
+    rows, _ = told(built)
+    assert {(row.holder, row.card) for row in rows if row.holder.startswith("x-")} == {
+        ("x-1", "SD32G 0xx-1"),
+        ("x-2", ""),
+        ("x-3", ""),
+    }
 
 
 def test_too_few_days_fail_the_check_and_name_each(first: Path) -> None:

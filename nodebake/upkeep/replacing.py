@@ -1,0 +1,197 @@
+"""A new machine in the place of a dead member, under the same name and address."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from nodebake import pipeline
+from nodebake.errors import BuildError, SafetyError, UsageError
+from nodebake.pipeline import renewal, workshop
+from nodebake.progress import Silent
+from nodebake.upkeep import renewing
+from nodebake.upkeep.etcdctl import etcdctl
+from nodebake.upkeep.rolling import Round, nothing_to_see
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from nodebake.manifest import Artifact
+    from nodebake.pipeline import Options
+    from nodebake.plan import NodePlan, Plan
+    from nodebake.progress import Progress
+    from nodebake.upkeep.etcdctl import Etcdctl, Member
+    from nodebake.upkeep.ssh import Ssh
+    from nodebake.vault import Vault
+
+LIVE = "live"
+_PATIENCE = 120  # seconds for the cluster to take a new member after one was removed
+_PAUSE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What to do.
+
+    Attributes:
+        node: the dead member.
+        live: tell the running cluster, too; otherwise the user does.
+        again: begin anew with one that is being replaced already.
+        push: lays the list of revoked certificates over the other members; None leaves that to the user.
+    """
+
+    node: str
+    live: bool = False
+    again: bool = False
+    push: Ssh | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """What was done.
+
+    Attributes:
+        node: the member.
+        back: it has joined, and nothing is left to do.
+        listed: the cluster expects it.
+        begun: its old certificates were revoked by this run.
+        archives: the list of revoked certificates for the other members, to be brought there by hand.
+    """
+
+    node: str
+    back: bool = False
+    listed: bool = False
+    begun: bool = False
+    archives: Mapping[str, Artifact] = field(default_factory=dict)
+
+
+def exchange(
+    plan: Plan,
+    options: Options,
+    wanted: Replacement,
+    *,
+    progress: Progress,
+    ask: Callable[[str], str] | None,
+) -> Replaced:
+    """Revoke a dead member's certificates, build its successor and, with `live`, tell the cluster.
+
+    Run again, it goes on where it was: what is revoked is not revoked twice.
+
+    Raises:
+        SafetyError: the member is healthy, or the others would have no quorum; nothing is changed.
+        UsageError: there is no such member, or the vault or the pass phrase cannot be used.
+        InputError: a program could not be had.
+        BuildError: something could not be written, or the cluster did not do what it was told.
+    """
+    node = _member(plan, wanted.node)
+    ctl = etcdctl(plan, options) if wanted.live else None
+    healthy = ctl.healthy() if ctl else ()
+    with workshop.opened(plan, options, ask) as vault:
+        under_way = _under_way(vault, node) and not wanted.again
+        if node.name in healthy:
+            return _back(vault, node, under_way=under_way)
+        if ctl:
+            _check_quorum(ctl, node, healthy)
+        if not under_way:
+            vault.revoke(node.name)
+            vault.join(node.name)
+    pipeline.build(plan, options=replace(options, node="", stamp=None), progress=progress, ask=ask)
+    with workshop.opened(plan, options, ask) as vault:
+        oven = workshop.heat(plan, options, vault, workshop.supplies(plan, options, Silent()))
+        others = [member.name for member in plan.members if member is not node]
+        archives = renewing.write(oven, vault, {name: renewal.Pieces(revocations=True) for name in others})
+        if wanted.push:
+            Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress).lay(archives, nothing_to_see)
+    if ctl:
+        _exchange(ctl, node, progress)
+    return Replaced(
+        node=node.name,
+        begun=not under_way,
+        listed=ctl is not None,
+        archives={} if wanted.push else archives,
+    )
+
+
+def _member(plan: Plan, name: str) -> NodePlan:
+    node = workshop.nodes(plan, name)[0] if name else None
+    if node is None or node.role != "member":
+        names = ", ".join(member.name for member in plan.members)
+        raise UsageError(
+            f"{name or 'no node'} is no member of the cluster",
+            hint=f"name one of {names}; a client only needs a new artefact: certs.revoke --node, build",
+        )
+    if len(plan.members) == 1:
+        raise SafetyError(
+            f"{name} is the only member: there is no cluster that a new one could join",
+            hint="take a backup back, or found a new cluster with a new vault",
+        )
+    return node
+
+
+def _under_way(vault: Vault, node: NodePlan) -> bool:
+    """Say whether it is being replaced already: no certificate since then is known to be on a node."""
+    since = vault.joining.get(node.name)
+    rows = [row for row in vault.ledger() if row.holder == node.name and not row.revoked]
+    return since is not None and all(not row.card for row in rows)
+
+
+def _back(vault: Vault, node: NodePlan, *, under_way: bool) -> Replaced:
+    if not under_way:
+        raise SafetyError(
+            f"{node.name} is healthy, and a healthy member is not replaced",
+            hint="for new certificates: ./invoke certs.renew; to replace it all the same, stop it first",
+        )
+    vault.place([node.name], LIVE)
+    return Replaced(node=node.name, back=True)
+
+
+def _check_quorum(ctl: Etcdctl, node: NodePlan, healthy: Collection[str]) -> None:
+    """See that the others can decide without this member, before and after a new one is added."""
+    try:
+        voters = [member for member in ctl.members() if not member.learner]
+    except BuildError as error:
+        raise SafetyError(
+            "no quorum of the cluster answers, so that its members cannot be changed",
+            hint="bring members back until a majority is healthy; or take a backup back",
+        ) from error
+    there = any(ctl.peer_url(node) in member.peer_urls for member in voters)
+    needed = (len(voters) + (not there)) // 2 + 1
+    if len(healthy) < needed:
+        raise SafetyError(
+            f"only {', '.join(healthy) or 'nobody'} is healthy, and {needed} must be to replace {node.name}",
+            hint="bring another member back first",
+        )
+
+
+def _exchange(ctl: Etcdctl, node: NodePlan, progress: Progress) -> None:
+    """Have the cluster expect a new member in the place of the old one; what is done already is left."""
+    found = _listed(ctl, node)
+    if found and found.started:
+        ctl.run(["member", "remove", found.id])
+        progress.note(f"the cluster has let go of {node.name}, {found.id}")
+        found = None
+    if found is None:
+        _add(ctl, node)
+        progress.note(f"the cluster expects {node.name} at {ctl.peer_url(node)}")
+
+
+def _listed(ctl: Etcdctl, node: NodePlan) -> Member | None:
+    return next((one for one in ctl.members() if ctl.peer_url(node) in one.peer_urls), None)
+
+
+def _add(ctl: Etcdctl, node: NodePlan) -> None:
+    """Add a member; for some seconds after a removal the cluster says that it is unhealthy."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            ctl.run(["member", "add", node.name, f"--peer-urls={ctl.peer_url(node)}"])
+        except BuildError:
+            # It may have been taken although the answer was lost.
+            if _listed(ctl, node):
+                return
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
