@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import hashlib
 import stat
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.errors import Problem
+    from nodebake.pki import Algorithm
     from nodebake.plan import NodePlan, Plan
 
 EPOCH = 1_790_000_000
@@ -69,6 +72,18 @@ def authority() -> Authority:
     return Authority.mint("tests", _TERMS, now=_NOW)
 
 
+def authorities(plan: Plan) -> dict[str, Leaf]:
+    """Return certificates and keys of all further authorities of a plan."""
+    wanted = (request for component in chosen(plan) for request in component.authorities(plan))
+    return {request.name: _further(request.name, request.algorithm) for request in wanted}
+
+
+@cache
+def _further(name: str, algorithm: Algorithm) -> Leaf:
+    made = Authority.mint(f"tests {name}", replace(_TERMS, algorithm=algorithm), now=_NOW)
+    return Leaf(certificate=made.certificate, key=made.key_pem(None))
+
+
 def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | None = None) -> Materials:
     """Return real certificates and, unless `programs` says otherwise, programs that are only names."""
     leaves: dict[str, Leaf] = {
@@ -93,6 +108,8 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
         trust=authority().trust,
         revocations=authority().revocations({}, now=_NOW),
         token="edge-0123456789abcdef",  # noqa: S106 - of a test
+        authorities=authorities(plan),
+        secret=lambda purpose: hashlib.sha256(purpose.encode()).hexdigest(),
         host_key=new_host_key(),
         epoch=EPOCH,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nodebake.errors import Problem
-    from nodebake.pki import HostKey, Leaf, LeafRequest
+    from nodebake.pki import AuthorityRequest, HostKey, Leaf, LeafRequest
     from nodebake.plan import NodePlan, Plan
     from nodebake.profile.load import Loaded
 
@@ -34,6 +34,8 @@ class Materials:
         trust: the certificates of the authorities that nodes trust, PEM.
         revocations: the list of revoked certificates, DER.
         token: the cluster's token.
+        authorities: certificates and keys of further authorities by name.
+        secret: returns a secret of the cluster for one purpose, 64 hexadecimal digits.
         host_key: the node's SSH host key.
         founder: whether the node may found the cluster; one that was replaced or added later may not.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
@@ -44,6 +46,8 @@ class Materials:
     trust: bytes
     revocations: bytes
     token: str = field(repr=False)
+    authorities: Mapping[str, Leaf] = field(repr=False)
+    secret: Callable[[str], str] = field(repr=False)
     host_key: HostKey = field(repr=False)
     founder: bool = True
     epoch: int
@@ -56,11 +60,13 @@ class Desk:
     Attributes:
         leaves: the operator's certificates and keys by name.
         trust: the authority's certificate, PEM.
+        authorities: certificates of further authorities by name, PEM.
         host_keys: SSH host keys by node.
     """
 
     leaves: Mapping[str, Leaf] = field(repr=False)
     trust: bytes
+    authorities: Mapping[str, bytes]
     host_keys: Mapping[str, HostKey] = field(repr=False)
 
 
@@ -89,6 +95,7 @@ class Component:
         decide: returns the plan with its part and settings, and everything wrong with the profile.
         bake: returns the files it puts on a node.
         wants: returns the programs it needs.
+        authorities: returns the authorities it needs besides etcd's.
         leaves: returns the certificates it needs on a node.
         trusting: returns its services on a node that read the trusted authorities only when they start.
         desk_leaves: returns the operator's certificates it needs.
@@ -99,6 +106,7 @@ class Component:
     decide: Callable[[Loaded, Plan], tuple[Plan, list[Problem]]]
     bake: Callable[[Plan, NodePlan, Materials], Baked]
     wants: Callable[[Plan], tuple[Want, ...]] = _nothing
+    authorities: Callable[[Plan], tuple[AuthorityRequest, ...]] = _nothing
     leaves: Callable[[Plan, NodePlan], tuple[LeafRequest, ...]] = _nothing
     trusting: Callable[[Plan, NodePlan], tuple[str, ...]] = _nothing
     desk_leaves: Callable[[Plan], tuple[LeafRequest, ...]] = _nothing

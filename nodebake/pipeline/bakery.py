@@ -16,7 +16,7 @@ from nodebake.pipeline.abreast import abreast
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nodebake.manifest import Artifact, Manifest
@@ -40,6 +40,8 @@ class Secrets:
         revocations: the list of revoked certificates, DER.
         token: the cluster's etcd token.
         joining: the nodes that may not found the cluster.
+        authorities: certificates and keys of further authorities by name.
+        secret: returns a secret of the cluster for one purpose.
     """
 
     leaves: Mapping[tuple[str, str], Leaf]
@@ -47,6 +49,8 @@ class Secrets:
     trust: bytes
     revocations: bytes
     token: str
+    authorities: Mapping[str, Leaf]
+    secret: Callable[[str], str]
     joining: Collection[str] = ()
 
 
@@ -109,7 +113,12 @@ class Bakery:
     def _desk(self) -> Desk:
         secrets = self.secrets
         leaves = {name: leaf for (holder, name), leaf in secrets.leaves.items() if holder == DESK}
-        return Desk(leaves=leaves, trust=secrets.trust, host_keys=secrets.host_keys)
+        return Desk(
+            leaves=leaves,
+            trust=secrets.trust,
+            authorities={name: pair.certificate for name, pair in secrets.authorities.items()},
+            host_keys=secrets.host_keys,
+        )
 
     def baked(self, node: NodePlan, materials: Materials) -> Baked:
         """Return all files of a node."""
@@ -136,6 +145,8 @@ class Bakery:
             trust=self.secrets.trust,
             revocations=self.secrets.revocations,
             token=self.secrets.token,
+            authorities=self.secrets.authorities,
+            secret=self.secrets.secret,
             host_key=self.secrets.host_keys[node.name],
             founder=node.name not in self.secrets.joining,
             epoch=self.epoch,

@@ -97,6 +97,8 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         revocations=vault.revocations(),
         token=vault.token,
         joining=vault.joining,
+        authorities=vault.further(want for component in chosen(plan) for want in component.authorities(plan)),
+        secret=vault.secret,
     )
     epoch = vault.epoch if options.epoch is None else options.epoch
     return bakery.Bakery(

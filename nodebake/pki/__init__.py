@@ -3,6 +3,7 @@
 from nodebake.pki.authority import Authority
 from nodebake.pki.certificate import (
     USER,
+    AuthorityRequest,
     Facts,
     Leaf,
     LeafRequest,
@@ -21,6 +22,7 @@ __all__ = [
     "USER",
     "Algorithm",
     "Authority",
+    "AuthorityRequest",
     "Facts",
     "HostKey",
     "Leaf",

@@ -17,6 +17,7 @@ from nodebake.pki.certificate import (
     leaf_extensions,
     public_of,
     subject_name,
+    subject_of,
     to_pem,
 )
 from nodebake.pki.constraints import check_permitted
@@ -147,7 +148,7 @@ class Authority:
         key = key or new_key(terms.algorithm)
         public = load_key(key).public_key()
         begin, end = terms.validity(now)
-        builder = _builder(subject_name(request.common_name, terms.subject), begin, min(end, self.not_after))
+        builder = _builder(subject_of(request, terms), begin, min(end, self.not_after))
         builder = builder.issuer_name(self.path[0].subject).public_key(public)
         for extension, critical in leaf_extensions(request, public):
             builder = builder.add_extension(extension, critical)
@@ -178,7 +179,7 @@ class Authority:
         wanted = leaf_extensions(request, load_key(key).public_key())
         if extensions != _comparable([*wanted, mine]):
             return "changed"
-        if found.subject != subject_name(request.common_name, terms.subject):
+        if found.subject != subject_of(request, terms):
             return "changed"
         return "expired" if now > found.not_valid_after_utc else ""
 

@@ -60,6 +60,14 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityRequest:
+    """A further authority that somebody needs, with keys of a kind that its users work with."""
+
+    name: str
+    algorithm: Algorithm = "ecdsa-p256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeafRequest:
     """A certificate that somebody needs.
 
@@ -70,11 +78,15 @@ class LeafRequest:
         dns: DNS names.
         ips: addresses without prefix length.
         usages: extended key usages.
+        authority: who is to issue it; None for the cluster's own.
+        organization: O of the subject, in place of all that the terms say of it.
     """
 
     holder: str
     name: str
     common_name: str
+    authority: AuthorityRequest | None = None
+    organization: str | None = None
     dns: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     usages: tuple[Usage, ...]
@@ -172,6 +184,12 @@ def subject_name(common_name: str, subject: Subject) -> x509.Name:
         (NameOID.COMMON_NAME, common_name),
     ]
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value is not None])
+
+
+def subject_of(request: LeafRequest, terms: Terms) -> x509.Name:
+    """Return the whole subject of a leaf."""
+    own = Subject(organization=request.organization) if request.organization else terms.subject
+    return subject_name(request.common_name, own)
 
 
 def alternative_names(request: LeafRequest) -> tuple[x509.GeneralName, ...]:

@@ -11,6 +11,7 @@
       joining.json        the nodes that were replaced or added later: they may not found a cluster
       rotation.json       which authority issues, and how far a change to another has come
       crl.der             the list of revoked certificates
+      authorities.json    authorities for other things than etcd, with their keys, once there is one
       keys.json           every leaf's key and every node's SSH host key
       ledger.json         every certificate ever issued, itself and in words
     cards.json          every card ever written: for which node, with which image, and which failed

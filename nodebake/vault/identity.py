@@ -34,8 +34,12 @@ class Identity:
 
     @property
     def token(self) -> str:
-        """The etcd cluster token: as random as the id, and not to be turned back into it."""
-        return f"{self.cluster}-{hashlib.sha256(f'etcd token {self.id}'.encode()).hexdigest()[:16]}"
+        """The etcd cluster token: it tells clusters apart and opens nothing."""
+        return f"{self.cluster}-{self.secret('etcd token')[:16]}"
+
+    def secret(self, purpose: str) -> str:
+        """Return 64 hexadecimal digits for a purpose: as random as the id, and no way back to it."""
+        return hashlib.sha256(f"{purpose} {self.id}".encode()).hexdigest()
 
 
 def now(epoch: int | None = None) -> dt.datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from nodebake.profile.types import seconds
 from nodebake.vault.authorities import Authorities, Known, Names, certificates, load, store, stored_key, sweep
 from nodebake.vault.brought import Brought
 from nodebake.vault.files import broken, locked
+from nodebake.vault.further import Further
 from nodebake.vault.identity import check_clock, identify, now
 from nodebake.vault.passphrase import Asker
 from nodebake.vault.rotation import ROTATION, Rotation, read_rotation
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from nodebake.pki import AuthorityRequest
     from nodebake.profile.pki import Pki
     from nodebake.vault.files import Files
 
@@ -68,6 +71,7 @@ def open_vault(
             Store(files),
             identity=identity,
             authorities=Authorities(files, stored, mint=partial(_mint, pki, cluster)),
+            further=Further(files, mint=partial(_mint_further, pki, cluster)),
             minted=minted and brought is None,
             terms=_terms(pki, pki.leaf_lifetime),
         )
@@ -136,6 +140,12 @@ def _mint(pki: Pki, cluster: str, number: int) -> Authority:
     name = pki.authority.common_name or f"{cluster} etcd CA"
     name = name if number == 1 else f"{name} {number}"
     return Authority.mint(name, _terms(pki, pki.authority.lifetime), now=now())
+
+
+def _mint_further(pki: Pki, cluster: str, request: AuthorityRequest) -> Authority:
+    """Return a new authority with a name of its own, and nothing of the profile's subject."""
+    terms = replace(_terms(pki, pki.authority.lifetime), subject=Subject(), algorithm=request.algorithm)
+    return Authority.mint(f"{cluster} {request.name} CA", terms, now=now())
 
 
 def _store(files: Files, first: Known, *, brought: bool) -> None:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Mapping
 
-    from nodebake.pki import Authority, Terms
+    from nodebake.pki import Authority, AuthorityRequest, Terms
     from nodebake.vault.authorities import Authorities
+    from nodebake.vault.further import Further
     from nodebake.vault.ledger import LedgerRow
     from nodebake.vault.store import Store
 
@@ -35,9 +36,17 @@ class Vault:
     """
 
     def __init__(
-        self, store: Store, *, identity: Identity, authorities: Authorities, minted: bool, terms: Terms
+        self,
+        store: Store,
+        *,
+        identity: Identity,
+        authorities: Authorities,
+        further: Further,
+        minted: bool,
+        terms: Terms,
     ) -> None:
         self._store, self._identity, self._terms = store, identity, terms
+        self._further = further
         self.authorities, self.minted = authorities, minted
         self.issued: tuple[LedgerRow, ...] = ()
         self.joining: Mapping[str, int] = read_joining(store.files)
@@ -61,6 +70,19 @@ class Vault:
     def token(self) -> str:
         """The etcd cluster token."""
         return self._identity.token
+
+    def secret(self, purpose: str) -> str:
+        """Return a secret of the cluster for one purpose, 64 hexadecimal digits; always the same."""
+        return self._identity.secret(purpose)
+
+    def further(self, requests: Iterable[AuthorityRequest]) -> Mapping[str, Leaf]:
+        """Return certificate and key of further authorities by name; what is missing is minted.
+
+        Raises:
+            UsageError: the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        return self._further.get(requests)
 
     @property
     def epoch(self) -> int:
@@ -98,7 +120,10 @@ class Vault:
         self._check_clock(clock, wanted, present if due else None)
         self._issue(due, stale, present)
         current, keys = self._store.current, self._store.keys
-        return {key: self.authority.leaf(current[key].certificate.encode(), keys[key]) for key in wanted}
+        return {
+            key: self._issuer(request).leaf(current[key].certificate.encode(), keys[key])
+            for key, request in wanted.items()
+        }
 
     def renew(
         self, requests: Iterable[LeafRequest], *, within: float, new_keys: bool, clock: int | None = None
@@ -243,8 +268,11 @@ class Vault:
             name=request.name,
             issued=int(present.timestamp()),
             reason=reason,
-            certificate=self.authority.issue(request, self._terms, now=present, key=key).certificate,
+            certificate=self._issuer(request).issue(request, self._terms, now=present, key=key).certificate,
         )
+
+    def _issuer(self, request: LeafRequest) -> Authority:
+        return self._further.issuer(request.authority) if request.authority else self.authority
 
     def _left(self, request: LeafRequest, present: dt.datetime) -> float:
         row = self._store.current[request.holder, request.name]
@@ -259,7 +287,8 @@ class Vault:
             return "revoked"
         key, certificate = self._store.keys[current.key], current.certificate.encode()
         try:
-            return self.authority.objection(certificate, request, self._terms, key=key, now=present)
+            issuer = self._issuer(request)
+            return issuer.objection(certificate, request, self._terms, key=key, now=present)
         except ValueError as error:
             what = f"key or certificate of {request.holder}'s {request.name}: {error}"
             raise broken(self._store.files.directory, what) from error
