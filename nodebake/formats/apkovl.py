@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
 from nodebake.formats.packing import Shared, gzip_member, pack
-from nodebake.formats.writing import artifact, private
+from nodebake.formats.writing import artifact, private, twin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodebake.components.contract import Baked
     from nodebake.manifest import Artifact
     from nodebake.plan import NodePlan, Plan
-    from nodebake.tree import Tree
+    from nodebake.tree import Entry, Tree
 
 
 def write(
@@ -55,19 +55,28 @@ def write(
         epoch=epoch,
         prefix=shared.prefix(common, "gzip") if len(common) else None,
     )
-    return overlay, *_board_files(baked.boot, out, epoch)
+    return overlay, *_board_files(baked.boot, out, epoch, shared)
 
 
-def _board_files(boot: Tree, out: Path, epoch: int) -> tuple[Artifact, ...]:
+def _board_files(boot: Tree, out: Path, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
     files = [(path, entry) for path, entry in boot.items() if stat.S_ISREG(entry.mode)]
     for directory in sorted(
         {out / "boot" / parent for path, _ in files for parent in PurePosixPath(path).parents}
     ):
         private(directory)
-    return tuple(
-        artifact("boot", out / "boot" / path, entry.content, root=out.parent, epoch=epoch)
-        for path, entry in files
-    )
+    return tuple(_board_file(out / "boot" / path, entry, out.parent, epoch, shared) for path, entry in files)
+
+
+def _board_file(path: Path, entry: Entry, root: Path, epoch: int, shared: Shared) -> Artifact:
+    """Write a file at the first node that has it; what is `shared` is the same file at the others."""
+
+    def write() -> Artifact:
+        return artifact("boot", path, entry.content, root=root, epoch=epoch)
+
+    if not entry.shared:
+        return write()
+    first = shared.once(("boot", root, path.name, entry), write)
+    return twin(first, path, (entry.content,), root=root, epoch=epoch)
 
 
 def _refuse_top_level_files(root: Tree) -> None:

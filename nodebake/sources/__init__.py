@@ -61,6 +61,8 @@ class Sources:
         Raises:
             InputError: it is not pinned, does not verify, is for another machine, or cannot be had.
         """
+        if want.whole:
+            return self._whole(want)
         lock = read(self._path)
         pins = lock.choices(want)
         try:
@@ -106,6 +108,14 @@ class Sources:
         except OSError as error:
             raise self._unusable(error) from error
         return f"{what}: {self._root / 'archives' / pin.name}"
+
+    def _whole(self, want: Want) -> Fetched:
+        path, used = self.file(want)
+        try:
+            files = {want.files[0]: path.read_bytes()}
+        except OSError as error:
+            raise self._unusable(error) from error
+        return Fetched(files=files, runtime={}, used=(used,), fallback="", linking="static")
 
     def _unusable(self, error: OSError) -> InputError:
         return InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from nodebake.errors import InputError
 from nodebake.sources.recipe import Recipe, recipes
@@ -24,19 +25,16 @@ class Pin:
     """One file of one version and architecture.
 
     Attributes:
+        name: the file's name in the cache and on mirrors: upstream's, unless that does not say the version.
         url: where upstream has it; of what is built from source, the module and the file's name.
         sha256: hexadecimal digest.
         members: program name to path inside the archive; to nothing where the file is the program itself.
     """
 
+    name: str
     url: str
     sha256: str
     members: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Return the file's own name."""
-        return self.url.rpartition("/")[2]
 
     @property
     def built(self) -> bool:
@@ -181,9 +179,14 @@ def _pins(name: str, table: Table) -> dict[tuple[str, str, str], Pin]:
                 raise release.table("sha256").bad(arch, "is not among the arches")
             series = ".".join(version.split(".")[:2])
             filled = {"{version}": version, "{series}": series, "{arch}": arches[arch]}
-            members = {file: fill(member, {**filled, "{file}": file}) for file in files}
-            sha256 = release.table("sha256").sha256(arch)
-            pins[name, version, arch] = Pin(url=fill(url, filled), sha256=sha256, members=members)
+            there = fill(url, {**filled, "{version}": quote(version)})
+            own = unquote(there.rpartition("/")[2])
+            pins[name, version, arch] = Pin(
+                name=own if version in own else f"{name}-{version}-{own}",
+                url=there,
+                sha256=release.table("sha256").sha256(arch),
+                members={file: fill(member, {**filled, "{file}": file}) for file in files},
+            )
     return pins
 
 
@@ -197,8 +200,10 @@ def _built(
         sums = table.table("releases").table(version).table("built").table("sha256")
         first = next(iter(recipe.modules.values()))
         for arch in sums.names():
+            archive = f"{name}-{version}-{arch}-go{recipe.go}.tar"
             pins[name, version, arch] = Pin(
-                url=f"go:{first}/{name}-{version}-{arch}-go{recipe.go}.tar",
+                name=archive,
+                url=f"go:{first}/{archive}",
                 sha256=sums.sha256(arch),
                 members={program: program for program in recipe.programs},
             )

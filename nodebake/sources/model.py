@@ -23,6 +23,7 @@ class Want:
         arch: the target's, `x86_64` or `aarch64`.
         files: the programs of it that are needed, for instance `etcd` and `etcdctl`.
         libc: the target's C library; to one with `glibc` nobody brings another.
+        whole: what is wanted is no program but the pinned file itself, under the only name in `files`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Want:
     arch: str
     files: tuple[str, ...]
     libc: Literal["musl", "glibc"] = "musl"
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} for {self.arch}"

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nodebake.errors import InputError
 from nodebake.manifest import UsedInput
@@ -50,7 +50,7 @@ class Obtainer:
         directory = Path(mirror)
         if not directory.is_dir():
             raise InputError(f"--mirror {mirror} is neither a directory nor an http or https URL")
-        for path in _places(pin):
+        for path in map(unquote, _places(pin)):
             if (directory / path).is_file():
                 self._copy(directory / path, pin)
                 return ""
@@ -77,7 +77,7 @@ class Obtainer:
         if not path.exists():
             whys.append(self.from_upstream(pin))
         if not path.exists():
-            raise InputError(f"{want} could not be had: {'; '.join(whys)}")
+            raise self._not_had(want, "; ".join(whys))
         check(path, pin.sha256, todo=f"remove {path} and try again")
         return path
 
@@ -152,7 +152,7 @@ class Obtainer:
         pins = self.lock.choices(want)
         build = f"./invoke sources.build {want.name} --version {want.version} --arch {want.arch}"
         hints = [
-            f"put {pins[0].name} into a directory and name it with --mirror DIRECTORY",
+            f"put {pins[0].name}{_from(pins[0])} into a directory and name it with --mirror DIRECTORY",
             *([f"build it with Go: {build}"] if pins[-1].built else []),
             "ask for another",
         ]
@@ -214,6 +214,12 @@ class Obtainer:
             shutil.copyfile(source, part)
             check(part, pin.sha256, todo=f"{source} changed while it was copied; try again")
             part.replace(path)
+
+
+def _from(pin: Pin) -> str:
+    """Say where upstream has a file, if it goes by another name there."""
+    own = unquote(pin.url.rpartition("/")[2])
+    return "" if pin.built or pin.name == own else f" ({pin.url})"
 
 
 def _places(pin: Pin) -> tuple[str, ...]:

@@ -84,6 +84,22 @@ etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
     return path
 
 
+def pin_file(lock: Path, name: str, version: str, content: bytes, arch: str = HOST) -> str:
+    """Pin a file that is no archive and does not say its version; return the name that a mirror has it by."""
+    with lock.open("a") as text:
+        text.write(f"""
+[{name}]
+url = "http://upstream.invalid/v{{version}}/{name}{{arch}}"
+files = ["{name}"]
+arches = {{{arch} = "-host"}}
+[{name}.releases."{version}"]
+sha256.{arch} = "{hashlib.sha256(content).hexdigest()}"
+confidence = "C"
+confirmed = false
+""")
+    return f"{name}-{version}-{name}-host"
+
+
 def mirrored(directory: Path, arch: str = HOST) -> dict[str, Path | str]:
     """Write lock and mirror into `directory`; return the options that name them."""
     program = bytearray(busybox())

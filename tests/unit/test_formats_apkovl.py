@@ -55,6 +55,22 @@ def test_the_artifacts_are_named_by_kind_and_place(written: tuple[Artifact, ...]
     assert expected == [(item.kind, item.path) for item in written]
 
 
+def test_what_nodes_share_on_the_boot_partition_is_one_file(tmp_path: Path) -> None:
+    """Hundreds of megabytes of images are not written for every node."""
+    cluster, shared = plan(tmp_path), Shared(epoch=EPOCH)
+    large = Baked(boot=Tree({"k3s/images": file(b"large", shared=True), "usercfg.txt": file(b"small")}))
+    for name in ("x-1", "x-2"):
+        (tmp_path / name).mkdir()
+        node = cluster.node(name)
+        artifacts = apkovl.write(cluster, node, large, out=tmp_path / name, epoch=EPOCH, shared=shared)
+        assert f"{name}/boot/k3s/images" in {item.path for item in artifacts}
+    links = {
+        path: (tmp_path / "x-2" / "boot" / path).stat().st_nlink for path in ("k3s/images", "usercfg.txt")
+    }
+    assert links == {"k3s/images": 2, "usercfg.txt": 1}
+    assert (tmp_path / "x-2/boot/k3s/images").read_bytes() == b"large"
+
+
 @pytest.mark.usefixtures("written")
 def test_exactly_one_file_is_an_overlay_to_the_initramfs(tmp_path: Path) -> None:
     """nlplug-findfs takes the first match of *.apkovl.tar.gz*: there are no sidecars (pitfalls 1, 2)."""

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -178,6 +179,45 @@ def test_what_nobody_has_names_every_reason_and_the_file(tmp_path: Path) -> None
     )
     with pytest.raises(InputError, match=said):
         fetch(lock, str(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["k3s-1.31.4+k3s1-k3s-host", "k3s-host", "v1.31.4+k3s1/k3s-host"])
+def test_a_file_without_its_version_is_told_apart(tmp_path: Path, place: str) -> None:
+    """Such a name would be that of every release: cache and flat mirrors have one that says it."""
+    lock = write_lock(tmp_path, b"", "http://upstream.invalid")
+    mirror = tmp_path / "mirror"
+    (mirror / place).parent.mkdir(parents=True)
+    (mirror / place).write_bytes(busybox())
+    name = inputs.pin_file(lock, "k3s", "1.31.4+k3s1", busybox())
+    want = Want(name="k3s", version="1.31.4+k3s1", arch=HOST, files=("k3s",))
+    if place == "k3s-host":
+        said = rf"has no {re.escape(name)}; .*\n  put {re.escape(name)} \(.*/v1.31.4%2Bk3s1/k3s-host\) into"
+        with pytest.raises(InputError, match=said):
+            fetch(lock, str(mirror), want)
+    else:
+        fetched = fetch(lock, str(mirror), want)
+        assert (fetched.files, fetched.linking) == ({"k3s": busybox()}, "static")
+        assert (tmp_path / "cache" / "archives" / name).exists()
+
+
+def test_a_file_that_is_no_program_comes_as_it_is(tmp_path: Path) -> None:
+    """Verified, and neither unpacked nor inspected; what nobody has is told as with any input."""
+    lock = write_lock(tmp_path, b"", "http://upstream.invalid")
+    name = inputs.pin_file(lock, "k3s-images", "1.31.4+k3s1", b"not unpacked")
+    want = Want(name="k3s-images", version="1.31.4+k3s1", arch=HOST, files=("k3s-images",), whole=True)
+    with pytest.raises(
+        InputError, match=rf"k3s-images .* could not be had: .*\n  put {re.escape(name)} .* into"
+    ):
+        fetch(lock, str(tmp_path), want)
+    (tmp_path / name).write_bytes(b"not unpacked")
+    fetched = fetch(lock, str(tmp_path), want)
+    assert fetched.files == {"k3s-images": b"not unpacked"}
+    assert [(one.name, one.sha256) for one in fetched.used] == [
+        ("k3s-images", hashlib.sha256(b"not unpacked").hexdigest())
+    ]
+    (tmp_path / "cache" / "archives" / name).write_bytes(b"something else")
+    with pytest.raises(InputError, match="sha256 does not match"):
+        fetch(lock, str(tmp_path), want)
 
 
 def test_programs_for_another_machine_are_refused(tmp_path: Path) -> None:
