@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake import command
+from nodebake.errors import BuildError
 from nodebake.lab.accelerator import emulator, probe, probe_machine
 from nodebake.lab.network import private_network
 from tests.need import ROOT, missing, need
@@ -19,11 +20,13 @@ from tests.need import ROOT, missing, need
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NOBODY = 65534
 NAME = "31536001"  # seconds that nobody else sleeps
 SLEEPER = f"""
 import os, sys, time
 from nodebake.lab.network import private_network
 with private_network(["10.77.0.11/24"]) as network:
+    network.add_tap("tap1")
     network.start(["sleep", "{NAME}"])
     print("ready", flush=True)
     time.sleep(600)
@@ -37,6 +40,22 @@ def _allowed() -> None:
     need("ip", package="iproute2")
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         missing("/dev/net/tun is not for this user")
+
+
+def ordinary() -> list[str]:
+    """Return the words in front of a command that run it as a user who may do nothing special.
+
+    That user may read what root's home has, such as this checkout. Skip the test where the kernel, or the
+    container around it, does not let that user make namespaces.
+    """
+    may = [f"--{which}=-all,+dac_read_search" for which in ("inh-caps", "ambient-caps", "bounding-set")]
+    who = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    words = [] if os.geteuid() else [need("setpriv", package="util-linux"), *who, *may]
+    try:
+        command.run([*words, "unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "true"])
+    except BuildError as error:
+        pytest.skip(f"ordinary users may not make namespaces here: {error}")
+    return words
 
 
 def sleepers() -> list[int]:
@@ -94,6 +113,19 @@ def test_nothing_is_left_when_the_lab_is_killed(how: signal.Signals) -> None:
         started = within(10, lambda: len(sleepers()) == 1)
         lab.send_signal(how)
     assert (True, True) == (started, within(10, lambda: not sleepers()))
+
+
+def test_an_ordinary_user_gets_a_network_too() -> None:
+    """It lies in a user namespace and has taps as root's has, and SIGKILL leaves nothing."""
+    lab = command.start([*ordinary(), sys.executable, "-c", SLEEPER], env={"PYTHONPATH": str(ROOT)})
+    with lab:
+        assert lab.stdout is not None
+        said = lab.stdout.readline()
+        within(10, lambda: len(sleepers()) == 1)
+        owners = [Path(f"/proc/{pid}").stat().st_uid for pid in sleepers()]
+        lab.kill()
+    assert (b"ready\n", [os.geteuid() or NOBODY]) == (said, owners)
+    assert within(10, lambda: not sleepers())
 
 
 def test_killing_what_was_started_kills_the_program_itself() -> None:

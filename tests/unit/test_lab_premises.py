@@ -177,6 +177,17 @@ def test_a_user_who_may_not_make_namespaces_is_told() -> None:
     )
 
 
+def test_machines_that_cannot_be_joined_to_a_network_are_said() -> None:
+    """The hint opens the device to everybody, as udev does, so that the lab need not run as root."""
+    without = "mount -t tmpfs tmpfs /dev/net"
+    code, message, hint = told('network.private_network(["10.77.0.11/24"]).__enter__()', after=without)
+    assert ("3", "/dev/net/tun cannot be opened, so machines cannot be joined to a network", True) == (
+        code,
+        message,
+        "chmod 0666 /dev/net/tun" in hint,
+    )
+
+
 def test_a_second_lab_in_the_same_place_is_refused(tmp_path: Path) -> None:
     """The first one goes on; when it ends, its disks are gone."""
     with premises.only_lab(tmp_path) as work:
