@@ -104,6 +104,7 @@ def prepare(cache: Path, progress: Progress) -> Debian:
     Raises:
         InputError: a tool is missing, or Debian's archive cannot be reached.
     """
+    find("qemu-img", package="qemu-utils")  # wanted last, and said first
     home = cache / "lab" / f"debian-{SUITE}-{_recipe()}"
     with _locked(home.parent):
         if not (home / "version").exists():

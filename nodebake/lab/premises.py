@@ -17,6 +17,7 @@ from nodebake.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nodebake.manifest import Artifact
     from nodebake.plan import Plan
 
 _MIB = 1 << 20
@@ -51,7 +52,7 @@ def read_manifest(plan: Plan, artefacts: Path) -> Manifest:
 
     Raises:
         UsageError: there is no build of this profile.
-        BuildError: an artefact is not what the manifest says.
+        BuildError: it is for other machines, or artefacts are not what the manifest says.
     """
     path = artefacts / "manifest.json"
     todo = f"run: ./invoke build --profile {plan.name}"
@@ -66,9 +67,13 @@ def read_manifest(plan: Plan, artefacts: Path) -> Manifest:
         raise BuildError(
             f"{path} is not of this profile, or lacks {', '.join(missing) or 'nodes'}", hint=todo
         )
-    for artefact in manifest.artifacts:
-        if _digest(artefacts / artefact.path) != artefact.sha256:
-            raise BuildError(f"{artefacts / artefact.path} is not what the manifest says", hint=todo)
+    others = sorted({used.arch for used in manifest.inputs} - {plan.arch})
+    if others:
+        built = ", ".join(others)
+        raise BuildError(f"{path} is of a build for {built}, and the profile is for {plan.arch}", hint=todo)
+    broken = [problem for artefact in manifest.artifacts if (problem := _problem(artefacts, artefact))]
+    if broken:
+        raise BuildError("\n".join(broken), hint=todo)
     return manifest
 
 
@@ -125,9 +130,11 @@ def _available(meminfo: Path) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
-def _digest(path: Path) -> str:
+def _problem(artefacts: Path, artefact: Artifact) -> str:
+    path = artefacts / artefact.path
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+            same = hashlib.file_digest(file, "sha256").hexdigest() == artefact.sha256
+    except OSError as error:
+        return f"{path} is in the manifest and cannot be read: {error.strerror}"
+    return "" if same else f"{path} is not what the manifest says"

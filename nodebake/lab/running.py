@@ -56,13 +56,14 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
     with ExitStack() as stack:
         work = stack.enter_context(premises.only_lab(directory))
         premises.check_machine(plan, work)
-        bench = prepare(plan, manifest, options=options, progress=progress, work=work)
         neighbours = Neighbours(
             interfaces=tuple(interface for node in plan.nodes for interface in node.interfaces),
             gateways=tuple(map(str, plan.profile.network.gateway)),
         )
-        floor = _measure(bench, manifest, neighbours)
+        # First of all that takes long: whoever may not make a network need not wait for a guest system.
         network = stack.enter_context(private_network(neighbours.interfaces, gateways=neighbours.gateways))
+        bench = prepare(plan, manifest, options=options, progress=progress, work=work)
+        floor = _measure(bench, manifest, neighbours)
         rack = bench.rack(network)
         why = _play(rack, scenarios)
         record = _record(bench, rack, manifest, why, floor)

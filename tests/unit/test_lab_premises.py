@@ -12,7 +12,7 @@ from nodebake import command, pipeline
 from nodebake.errors import BuildError, InputError, NodebakeError, UsageError
 from nodebake.lab import premises
 from nodebake.lab.scenarios import check_playable
-from nodebake.manifest import Artifact, Manifest
+from nodebake.manifest import Artifact, Manifest, UsedInput
 from tests.need import ROOT, need, need_root
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ def plan() -> Plan:
     return pipeline.resolve("vm")
 
 
-def build(directory: Path, plan: Plan) -> Path:
+def build(directory: Path, plan: Plan, *, arch: str = "x86_64") -> Path:
     """Write a manifest of `plan` with one artefact per node, and return one of these."""
+    used = UsedInput(name="etcd", version="3.5.16", arch=arch, source="a mirror", sha256="0" * 64)
     nodes: dict[str, tuple[Artifact, ...]] = {}
     for node in plan.nodes:
         path = directory / node.name / "seed.iso"
@@ -42,7 +43,7 @@ def build(directory: Path, plan: Plan) -> Path:
         profile=plan.name,
         cluster=plan.profile.cluster.name,
         epoch=0,
-        inputs=(),
+        inputs=(used,),
         nodes=nodes,
         operator=(),
     )
@@ -99,9 +100,22 @@ def test_an_artefact_that_is_not_the_manifests_is_refused(tmp_path: Path, plan: 
         artefact.unlink()
     with pytest.raises(BuildError) as error:
         premises.read_manifest(plan, tmp_path)
-    assert (1, f"{artefact} is not what the manifest says") == (
+    said = {
+        "touched": f"{artefact} is not what the manifest says",
+        "removed": f"{artefact} is in the manifest and cannot be read: No such file or directory",
+    }
+    assert (1, [said[change]]) == (error.value.exit_code, str(error.value).splitlines()[:-1])
+
+
+def test_a_build_for_another_architecture_is_refused(tmp_path: Path, plan: Plan) -> None:
+    """It would boot, and its etcd never start."""
+    build(tmp_path, plan, arch="aarch64")
+    with pytest.raises(BuildError) as error:
+        premises.read_manifest(plan, tmp_path)
+    said = f"{tmp_path}/manifest.json is of a build for aarch64, and the profile is for x86_64"
+    assert (1, [said, "  run: ./invoke build --profile vm"]) == (
         error.value.exit_code,
-        str(error.value).splitlines()[0],
+        str(error.value).splitlines(),
     )
 
 
