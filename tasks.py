@@ -63,6 +63,7 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         "node": "write only this node's image",
         "base": "the operating system's release, a file (default: the pinned one)",
         "zst": "also compressed, with a map of what must be written",
+        "snapshot": "what the cluster was restored from, after `restore`",
         "out": "directory to write (default: build/<profile>)",
         "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
         "mirror": "directory or URL that has the inputs, asked first",
@@ -75,6 +76,7 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     node: str = "",
     base: str = "",
     zst: bool = False,  # noqa: FBT001, FBT002 - a flag
+    snapshot: str = "",
     out: str = "",
     vault: str = "",
     mirror: str = "",
@@ -82,7 +84,7 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Write a whole image for every node's card or disk, and all that `build` writes."""
     told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
-    flags = replace(told, images=True, base=base, zst=zst)
+    flags = replace(told, images=True, base=base, zst=zst, snapshot=snapshot)
     with console.session() as progress:
         done = flags.unchanged()
         if done:

@@ -299,6 +299,38 @@ def replace(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     console.say(console.replaced_as_text(plan, options.out, done))
 
 
+@task(name="backup", help={**PLACES, "file": "the snapshot to write; it must not be there"})
+def backup(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
+    """Save a snapshot of the running cluster's data, and check that it is whole."""
+    with console.session():
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        done = upkeep.backup(plan, flags.options(plan), console.path("--file", file))
+    console.say(f"{done.path}: {done.size} bytes, {done.keys} keys, revision {done.revision}")
+
+
+@task(
+    name="restore",
+    help={**PLACES, "file": "a snapshot that backup, or etcdctl snapshot save, wrote"},
+)
+def restore(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
+    """Write artefacts whose members found a new cluster from a snapshot, on empty data partitions."""
+    with console.session() as progress:
+        from nodebake import pipeline, upkeep
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options, snapshot = flags.options(plan), console.path("--file", file)
+        manifest = upkeep.restore(plan, options, snapshot, progress=progress, ask=console.ask())
+    console.say(console.built(options.out, manifest))
+    console.say(
+        f"restored from {snapshot.name}: install every member anew from these artefacts, each with an empty "
+        "data partition"
+    )
+
+
 CERTS = Collection("certs", certs, renew, rotate, revoke, operator)
 VAULT = Collection("vault", export, import_, passphrase)
-TASKS = (CERTS, VAULT, replace)
+TASKS = (CERTS, VAULT, replace, backup, restore)

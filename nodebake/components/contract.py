@@ -37,6 +37,8 @@ class Materials:
         authorities: certificates and keys of further authorities by name.
         secret: returns a secret of the cluster for one purpose, 64 hexadecimal digits.
         host_key: the node's SSH host key.
+        generation: how often the cluster was founded anew from a snapshot.
+        snapshot: what members without data found it from; empty for nothing.
         founder: whether the node may found the cluster; one that was replaced or added later may not.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
     """
@@ -50,6 +52,8 @@ class Materials:
     secret: Callable[[str], str] = field(repr=False)
     host_key: HostKey = field(repr=False)
     founder: bool = True
+    generation: int = 0
+    snapshot: bytes = field(default=b"", repr=False)
     epoch: int
 
 

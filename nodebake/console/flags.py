@@ -40,6 +40,7 @@ class Flags:
     images: bool = False
     base: str = ""
     zst: bool = False
+    snapshot: str = ""
 
     def named(self) -> str:
         """Return the profile.
@@ -73,6 +74,7 @@ class Flags:
             jobs=self._workers(),
             base=Path(self.base).absolute() if self.base else None,
             zst=self.zst,
+            snapshot=Path(self.snapshot).absolute() if self.snapshot else None,
             stamp=self._stamp(),
             environ=os.environ,
         )

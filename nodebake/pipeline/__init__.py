@@ -87,7 +87,8 @@ def _bake(
     supplies = workshop.supplies(plan, options, progress)
     with workshop.opened(plan, options, ask) as vault:
         oven = workshop.heat(plan, options, vault, supplies)
-        for note in notes(vault, plan.profile.pki, used=oven.secrets.leaves, directory=options.vault):
+        pki, used = plan.profile.pki, oven.secrets.leaves
+        for note in notes(vault, pki, used=used, directory=options.vault, snapshot=bool(oven.snapshot)):
             progress.note(note)
         written = oven.nodes(nodes, jobs=options.jobs, progress=progress), oven.operator()
         manifest = result.manifest(plan, options, oven.epoch, oven.fetched, written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nodebake.components import chosen
@@ -16,7 +16,7 @@ from nodebake.pipeline.abreast import abreast
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nodebake.manifest import Artifact, Manifest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nodebake.progress import Progress
     from nodebake.sources import Fetched
     from nodebake.tree import Tree
+    from nodebake.vault.founding import Founding
 
 FORMATS = {"apkovl": apkovl.write, "nocloud": nocloud.write, "rootfs": rootfs.write}
 
@@ -39,7 +40,7 @@ class Secrets:
         trust: the certificates of the authorities that nodes trust, PEM.
         revocations: the list of revoked certificates, DER.
         token: the cluster's etcd token.
-        joining: the nodes that may not found the cluster.
+        founding: how the cluster began, and who came later.
         authorities: certificates and keys of further authorities by name.
         secret: returns a secret of the cluster for one purpose.
     """
@@ -49,9 +50,9 @@ class Secrets:
     trust: bytes
     revocations: bytes
     token: str
+    founding: Founding
     authorities: Mapping[str, Leaf]
     secret: Callable[[str], str]
-    joining: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Bakery:
         secrets: of all its nodes; each node gets its own.
         fetched: programs by the name they were wanted by.
         users: the user's own files.
+        snapshot: what the members found the cluster from, if the vault says that it comes from one; without
+            it they can only join.
         epoch: seconds since 1970 of everything that is written.
         out: the build's directory.
     """
@@ -73,6 +76,7 @@ class Bakery:
     users: Tree
     epoch: int
     out: Path
+    snapshot: bytes = field(default=b"", repr=False)
 
     def nodes(
         self, nodes: Iterable[NodePlan], *, jobs: int, progress: Progress
@@ -139,6 +143,7 @@ class Bakery:
     def materials(self, node: NodePlan) -> Materials:
         """Return what a node is baked from besides the plan."""
         leaves = {want.name: self.secrets.leaves[want.holder, want.name] for want in _wanted(self.plan, node)}
+        founding = self.secrets.founding
         return Materials(
             fetched=self.fetched,
             leaves=leaves,
@@ -148,7 +153,9 @@ class Bakery:
             authorities=self.secrets.authorities,
             secret=self.secrets.secret,
             host_key=self.secrets.host_keys[node.name],
-            founder=node.name not in self.secrets.joining,
+            founder=node.name not in founding.joining and bool(self.snapshot or not founding.snapshot),
+            generation=founding.generation,
+            snapshot=self.snapshot,
             epoch=self.epoch,
         )
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from nodebake.vault import LedgerRow, Vault
 
 
-def notes(vault: Vault, pki: Pki, *, used: Iterable[tuple[str, str]], directory: Path) -> Iterator[str]:
+def notes(
+    vault: Vault, pki: Pki, *, used: Iterable[tuple[str, str]], directory: Path, snapshot: bool
+) -> Iterator[str]:
     """Yield what the user must know.
 
     Args:
@@ -22,11 +24,17 @@ def notes(vault: Vault, pki: Pki, *, used: Iterable[tuple[str, str]], directory:
         pki: that section of the profile.
         used: holders and names of the certificates in use.
         directory: where the vault is.
+        snapshot: whether one is baked in.
     """
     if vault.minted:
         yield (
             f"minted a new certificate authority, valid for {pki.authority.lifetime}, in {directory}; "
             f"its certificates are valid for {pki.leaf_lifetime}. Back that directory up: it is the cluster"
+        )
+    if vault.founding.snapshot and not snapshot:
+        yield (
+            "the cluster was restored from a snapshot: with these artefacts nodes can join it, and not found "
+            "it; for that, run restore again, or image with --snapshot"
         )
     for row in vault.issued:
         if row.reason != "new":

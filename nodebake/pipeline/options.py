@@ -23,6 +23,7 @@ class Options:
         cache: verified downloads.
         mirror: a directory or URL that has the inputs, asked first.
         node: the only node to build for; empty for all.
+        snapshot: the snapshot that the cluster was restored from; None for artefacts that need none.
         epoch: SOURCE_DATE_EPOCH, seconds since 1970; by default the time of the vault's newest secret.
         jobs: how many nodes are worked on at once.
         base: the operating system's release for images; by default the pinned one.
@@ -37,6 +38,7 @@ class Options:
     cache: Path
     mirror: str | None = None
     node: str = ""
+    snapshot: Path | None = None
     epoch: int | None = None
     jobs: int = 2
     base: Path | None = None
@@ -58,5 +60,5 @@ def inputs(plan: Plan, options: Options) -> tuple[Path, ...]:
         *(one.path for one in plan.profile.overlays),
     )
     own = (plan.directory / name for name in named if name)
-    base = (options.base,) if options.base else ()
-    return (options.vault, *plan.files, *own, *base)
+    given = (path for path in (options.base, options.snapshot) if path)
+    return (options.vault, *plan.files, *own, *given)

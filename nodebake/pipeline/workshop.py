@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from nodebake.vault import open_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from nodebake.pipeline.options import Options
     from nodebake.plan import NodePlan, Plan
@@ -96,7 +98,7 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         trust=vault.trust,
         revocations=vault.revocations(),
         token=vault.token,
-        joining=vault.joining,
+        founding=vault.founding,
         authorities=vault.further(want for component in chosen(plan) for want in component.authorities(plan)),
         secret=vault.secret,
     )
@@ -108,7 +110,20 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         users=given.users,
         epoch=epoch,
         out=private(options.out),
+        snapshot=_snapshot(vault, options.snapshot) if options.snapshot else b"",
     )
+
+
+def _snapshot(vault: Vault, path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != vault.founding.snapshot:
+        raise UsageError(
+            f"{path} is not what the cluster was last restored from", hint=f"./invoke restore --file {path}"
+        )
+    return content
 
 
 @contextmanager

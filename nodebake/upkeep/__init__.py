@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodebake.upkeep.artefacts import OPERATOR, serials_in
+from nodebake.upkeep.backing import Backup, backup, restore
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.renewing import Renewal, Renewed, renew
 from nodebake.upkeep.replacing import Replaced, Replacement, exchange
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APPLY",
+    "Backup",
     "Renewal",
     "Renewed",
     "Replaced",
@@ -31,10 +33,12 @@ __all__ = [
     "Standing",
     "Wanted",
     "add_operator",
+    "backup",
     "certificates",
     "check",
     "exchange",
     "renew",
+    "restore",
     "revoke",
     "rotate",
 ]

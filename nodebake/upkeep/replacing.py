@@ -131,7 +131,7 @@ def _member(plan: Plan, name: str) -> NodePlan:
 
 def _under_way(vault: Vault, node: NodePlan) -> bool:
     """Say whether it is being replaced already: no certificate since then is known to be on a node."""
-    since = vault.joining.get(node.name)
+    since = vault.founding.joining.get(node.name)
     rows = [row for row in vault.ledger() if row.holder == node.name and not row.revoked]
     return since is not None and all(not row.card for row in rows)
 

@@ -8,7 +8,7 @@
       ca.brought          there if the authority was brought along, not minted
       ca.crt              the authority's certificate; written last, nothing is issued before it
       ca-2.key ...        the same of a second authority, once there is one
-      joining.json        the nodes that were replaced or added later: they may not found a cluster
+      founding.json       which cluster of this vault it is, and the nodes that may not found it
       rotation.json       which authority issues, and how far a change to another has come
       crl.der             the list of revoked certificates
       authorities.json    authorities for other things than etcd, with their keys, once there is one

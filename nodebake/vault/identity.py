@@ -32,10 +32,10 @@ class Identity:
     cluster: str
     created: int
 
-    @property
-    def token(self) -> str:
-        """The etcd cluster token: it tells clusters apart and opens nothing."""
-        return f"{self.cluster}-{self.secret('etcd token')[:16]}"
+    def token(self, generation: int) -> str:
+        """Return the etcd cluster token: it tells clusters apart and opens nothing."""
+        purpose = f"etcd token {generation}" if generation else "etcd token"
+        return f"{self.cluster}-{self.secret(purpose)[:16]}"
 
     def secret(self, purpose: str) -> str:
         """Return 64 hexadecimal digits for a purpose: as random as the id, and no way back to it."""

@@ -9,8 +9,8 @@ from nodebake.errors import UsageError
 from nodebake.pki import USER, HostKey, Leaf, LeafRequest, new_host_key, new_key, user
 from nodebake.vault import ledger
 from nodebake.vault.files import broken
+from nodebake.vault.founding import read_founding, write_founding
 from nodebake.vault.identity import Identity, check_clock, now
-from nodebake.vault.joining import read_joining, write_joining
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,7 +31,7 @@ class Vault:
     Attributes:
         authorities: the one that issues, and how far a change to another has come.
         minted: whether this opening made the authority; the user must be told where it is.
-        joining: the nodes that join a cluster that is there, and since when each, seconds since 1970.
+        founding: how the cluster began, and who came later.
         issued: the rows of the certificates issued since the vault was opened, each with its reason.
     """
 
@@ -49,7 +49,7 @@ class Vault:
         self._further = further
         self.authorities, self.minted = authorities, minted
         self.issued: tuple[LedgerRow, ...] = ()
-        self.joining: Mapping[str, int] = read_joining(store.files)
+        self.founding = read_founding(store.files)
 
     @property
     def authority(self) -> Authority:
@@ -69,7 +69,7 @@ class Vault:
     @property
     def token(self) -> str:
         """The etcd cluster token."""
-        return self._identity.token
+        return self._identity.token(self.founding.generation)
 
     def secret(self, purpose: str) -> str:
         """Return a secret of the cluster for one purpose, 64 hexadecimal digits; always the same."""
@@ -88,7 +88,7 @@ class Vault:
     def epoch(self) -> int:
         """When anything in the vault was last issued, seconds since 1970."""
         rows = (max(row.issued, row.revoked) for row in self._store.rows)
-        return max([self._identity.created, self.authorities.rotation.changed, *rows, *self.joining.values()])
+        return max([self._identity.created, self.authorities.rotation.changed, *rows, self.founding.changed])
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return a row for every certificate ever issued, oldest first."""
@@ -171,8 +171,11 @@ class Vault:
             UsageError: the vault cannot be written to.
             BuildError: the disk is full or failed.
         """
-        self.joining = {**self.joining, node: int(now().timestamp())}
-        write_joining(self._store.files, self.joining)
+        self.founding = write_founding(self._store.files, self.founding.with_joining(node))
+
+    def found_again(self, snapshot: str) -> None:
+        """Remember that all nodes found another cluster, from a snapshot; see `Founding.again` and `join`."""
+        self.founding = write_founding(self._store.files, self.founding.again(snapshot))
 
     def revocations(self) -> bytes:
         """Return the list of revoked certificates, DER; the same one until a further one is revoked.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nodebake.components.contract import DESK, Baked, Component, Desk, Materials, Want
 from nodebake.components.etcd import checks
 from nodebake.components.etcd.config import conf_yml, rehearsal_yml
-from nodebake.components.etcd.part import CONFIG_FILE, REHEARSAL_FILE, EtcdPart, Pair
+from nodebake.components.etcd.part import CONFIG_FILE, REHEARSAL_FILE, SNAPSHOT_FILE, EtcdPart, Pair
 from nodebake.components.etcd.resolve import resolve
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
@@ -179,8 +179,15 @@ def _configuration(part: EtcdPart, node: NodePlan, materials: Materials) -> Tree
 
 def _service(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
     part = plan.part(EtcdPart)
-    values = _values(plan, part) | _company(plan, node) | {"founder": materials.founder}
+    values = _values(plan, part) | _company(plan, node)
+    values |= {
+        "founder": materials.founder,
+        "generation": materials.generation,
+        "snapshot": SNAPSHOT_FILE if materials.snapshot else "",
+    }
     tree = render("etcd", ["any", plan.init], values)
+    if materials.snapshot:
+        tree = merge(tree, Tree({SNAPSHOT_FILE: file(materials.snapshot, 0o600, shared=True)}))
     if plan.init == "openrc":
         return merge(tree, Tree({"etc/runlevels/default/etcd": link("/etc/init.d/etcd")}))
     enabled = "etc/systemd/system/multi-user.target.wants/etcd.service"

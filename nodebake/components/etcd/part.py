@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nodebake.profile.types import Scalar
 
 CONFIG_FILE = "/etc/etcd/conf.yml"
+SNAPSHOT_FILE = "/var/lib/nodebake/snapshot.db"
 REHEARSAL_FILE = "/etc/etcd/rehearsal.yml"
 OLDEST_MINOR, NEWEST_MINOR = 4, 7
 
