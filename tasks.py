@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.tasks import Task, task
 
+import tasks_publish
 import tasks_sources
 import tasks_upkeep
 from nodebake import console
@@ -124,6 +125,8 @@ def boot(
         "device": "the card's device, such as /dev/sdb: all that is on it is lost",
         "all": "ask for one card after another, for every node",
         "files": "where a card with Alpine is mounted: copy the node's files, in place of a whole image",
+        "from": "a publication to pull the node's files from first, into --out",
+        "identity": "file with age's private key, for what is encrypted in it",
         "replace": "another node's card may be written over",
         "i_know": "serial number of a device that does not look like a card, and is one",
         "yes": "do not ask",
@@ -141,6 +144,8 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     replace: bool = False,  # noqa: FBT001, FBT002 - a flag
     i_know: str = "",
     yes: bool = False,  # noqa: FBT001, FBT002 - a flag
+    from_: str = "",
+    identity: str = "",
     out: str = "",
     vault: str = "",
 ) -> None:
@@ -152,6 +157,8 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
         plan = pipeline.resolve(flags.named())
         told, ask = flags.options(plan), console.prompt()
+        if from_:
+            tasks_publish.pulled(told.out, from_, node, identity, progress)
         allowed = room.Permission(known=i_know, replace=replace)
         options = room.Options(
             out=told.out,
@@ -231,6 +238,7 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool = Fal
 
 ns = Collection(
     *(each for each in vars().values() if isinstance(each, Task)),
+    *tasks_publish.TASKS,
     *tasks_upkeep.TASKS,
     tasks_sources.COLLECTION,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import chain
+from typing import Any
 
 SCHEMA = 1
 
@@ -19,12 +20,15 @@ class Artifact:
         path: relative to the manifest, with forward slashes.
         size: bytes.
         sha256: hexadecimal digest of the whole file.
+        shared: where it holds nothing of the node's own, as byte ranges (first, after the last) in order;
+            every node that has such a piece has the same, so that it needs to be stored but once.
     """
 
     kind: str
     path: str
     size: int
     sha256: str
+    shared: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,17 @@ class UsedInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The index of a build; every path is relative to the directory it lies in."""
+    """The index of a build; every path is relative to the directory it lies in.
+
+    Attributes:
+        profile: the profile's name.
+        cluster: the cluster's.
+        epoch: the time that all files have, seconds since 1970.
+        inputs: what was baked in.
+        nodes: artefacts by node.
+        operator: the operator's files.
+        attachments: what tells of the build, and holds no secret: anybody may have it.
+    """
 
     profile: str
     cluster: str
@@ -56,6 +70,7 @@ class Manifest:
     inputs: tuple[UsedInput, ...]
     nodes: dict[str, tuple[Artifact, ...]]
     operator: tuple[Artifact, ...]
+    attachments: tuple[Artifact, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -73,10 +88,10 @@ class Manifest:
             epoch=document["epoch"],
             inputs=tuple(UsedInput(**used) for used in document["inputs"]),
             nodes={
-                name: tuple(Artifact(**item) for item in node["artifacts"])
-                for name, node in document["nodes"].items()
+                name: tuple(map(_artifact, node["artifacts"])) for name, node in document["nodes"].items()
             },
-            operator=tuple(Artifact(**item) for item in document["operator"]),
+            operator=tuple(map(_artifact, document["operator"])),
+            attachments=tuple(map(_artifact, document.get("attachments", ()))),
         )
 
     def to_json(self) -> str:
@@ -91,6 +106,7 @@ class Manifest:
                 name: {"artifacts": [asdict(item) for item in items]} for name, items in self.nodes.items()
             },
             "operator": [asdict(item) for item in self.operator],
+            "attachments": [asdict(item) for item in self.attachments],
         }
         return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
@@ -101,5 +117,9 @@ class Manifest:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every artefact, by path."""
-        items = (*self.operator, *chain.from_iterable(self.nodes.values()))
+        items = (*self.operator, *self.attachments, *chain.from_iterable(self.nodes.values()))
         return tuple(sorted(items, key=lambda item: item.path))
+
+
+def _artifact(told: dict[str, Any]) -> Artifact:
+    return Artifact(**{**told, "shared": tuple((start, end) for start, end in told.get("shared", ()))})

@@ -14,9 +14,9 @@ from nodebake.console.certificates import (
     revoked_as_text,
     rotated_as_text,
 )
-from nodebake.console.flags import CACHE, Flags, ask, duration, path, phrase, ssh
+from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.progress import Lines, bars
-from nodebake.console.text import as_json, built, plan_as_json, plan_as_text
+from nodebake.console.text import as_json, built, plan_as_json, plan_as_text, published, pulled
 from nodebake.errors import NodebakeError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CACHE",
+    "CHECKOUT",
     "Flags",
     "as_json",
     "ask",
@@ -38,6 +39,8 @@ __all__ = [
     "plan_as_json",
     "plan_as_text",
     "prompt",
+    "published",
+    "pulled",
     "raw",
     "renewed_as_text",
     "replaced_as_text",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from nodebake.manifest import Manifest
     from nodebake.plan import Plan
+    from nodebake.publish import Sent
 
 _NEXT = {
     "apkovl": "copy {node}/{node}.apkovl.tar.gz and what is in {node}/boot/ to the card's FAT partition, "
@@ -72,9 +73,26 @@ def built(out: Path, manifest: Manifest) -> str:
     )
 
 
+def published(place: str, sent: Sent) -> str:
+    """Return what came of publishing: how much there is, and how much of it was sent."""
+    if not sent.new:
+        return f"{place} has it already: {sent.nodes} nodes, {_mib(sent.whole)}"
+    return f"{place}: {sent.nodes} nodes, {_mib(sent.whole)}; sent {_mib(sent.size)}"
+
+
+def pulled(out: Path, manifest: Manifest, node: str) -> str:
+    """Return what was pulled, and where it is."""
+    nodes = node or f"{len(manifest.nodes)} nodes"
+    return f"{shown(out)}/ has {nodes} of {manifest.cluster}, as they were built"
+
+
 def shown(path: Path) -> Path:
     """Return a path as the user would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

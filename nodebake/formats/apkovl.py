@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
-from nodebake.formats.packing import Shared, gzip_member, pack
+from nodebake.formats.packing import Prefix, Shared, gzip_member, pack
 from nodebake.formats.writing import artifact, private, twin
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def _board_files(boot: Tree, out: Path, epoch: int, shared: Shared) -> tuple[Art
 
 def _board_file(path: Path, entry: Entry, root: Path, epoch: int, shared: Shared) -> Artifact:
     """Write a file at the first node that has it; what is `shared` is the same file at the others."""
-
-    def write() -> Artifact:
+    if not entry.shared:
         return artifact("boot", path, entry.content, root=root, epoch=epoch)
 
-    if not entry.shared:
-        return write()
+    def write() -> Artifact:
+        return artifact("boot", path, b"", root=root, epoch=epoch, prefix=Prefix.of(entry.content))
+
     first = shared.once(("boot", root, path.name, entry), write)
     return twin(first, path, (entry.content,), root=root, epoch=epoch)
 

@@ -12,6 +12,7 @@ import threading
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from nodebake.errors import BuildError
@@ -45,6 +46,12 @@ class Prefix:
     chunks: tuple[bytes, ...]
     size: int
     sha256: hashlib._Hash
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Where each chunk lies, from its first byte to the one after its last."""
+        ends = tuple(accumulate(map(len, self.chunks)))
+        return tuple(zip((0, *ends), ends, strict=False))
 
     @classmethod
     def of(cls, *chunks: bytes) -> Prefix:

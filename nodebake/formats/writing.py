@@ -60,7 +60,7 @@ def artifact(
         rest: its bytes, after `prefix`.
         root: the build's directory, which the artefact's path is relative to.
         epoch: its modification time, seconds since 1970.
-        prefix: bytes in front, hashed already.
+        prefix: bytes in front, hashed already, which hold nothing of one node's own.
 
     Raises:
         BuildError: it could not be written; a file that was there before is unchanged.
@@ -70,7 +70,13 @@ def artifact(
     sha256 = prefix.sha256.copy() if prefix else hashlib.sha256()
     sha256.update(rest)
     size = (prefix.size if prefix else 0) + len(rest)
-    return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256.hexdigest())
+    return Artifact(
+        kind=kind,
+        path=path.relative_to(root).as_posix(),
+        size=size,
+        sha256=sha256.hexdigest(),
+        shared=prefix.ranges if prefix else (),
+    )
 
 
 def streamed(kind: str, path: Path, chunks: Iterable[bytes], *, root: Path, epoch: int) -> Artifact:

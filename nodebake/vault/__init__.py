@@ -22,6 +22,7 @@ dies, what it leaves opens, and the next build goes on with the same keys.
 
 from nodebake.vault.authorities import change_passphrase
 from nodebake.vault.cards import Card, cards, record
+from nodebake.vault.envelope import check_identity, check_recipients, seal, unseal
 from nodebake.vault.ledger import LedgerRow
 from nodebake.vault.looking import Look, look
 from nodebake.vault.opening import check_first, open_vault, present_passphrase
@@ -43,9 +44,13 @@ __all__ = [
     "cards",
     "change_passphrase",
     "check_first",
+    "check_identity",
+    "check_recipients",
     "export",
     "look",
     "open_vault",
     "present_passphrase",
     "record",
+    "seal",
+    "unseal",
 ]

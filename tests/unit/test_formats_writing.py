@@ -29,7 +29,7 @@ def test_an_artifact_is_what_is_on_the_disk(tmp_path: Path) -> None:
     written = writing.artifact("seed", path, b"own", root=tmp_path, epoch=EPOCH, prefix=prefix)
     assert path.read_bytes() == b"shared bytes own"
     digest = hashlib.sha256(b"shared bytes own").hexdigest()
-    assert written == Artifact(kind="seed", path="n1/f", size=16, sha256=digest)
+    assert written == Artifact(kind="seed", path="n1/f", size=16, sha256=digest, shared=((0, 7), (7, 13)))
     found = path.stat()
     assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o600, EPOCH * 10**9)
 

@@ -1,0 +1,277 @@
+"""Builds that are published and pulled again: the same bytes, secrets for few, nothing half done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nodebake import command, pipeline
+from nodebake.errors import BuildError, InputError, NodebakeError, SafetyError, UsageError
+from nodebake.manifest import Artifact, Manifest
+from nodebake.progress import Silent
+from nodebake.publish import Pull, Push, Sent, opened, publish, pull
+from tests.need import need, need_root
+from tests.unit import inputs
+
+
+def send(out: Path, to: str, *recipients: str, force: bool = False) -> Sent:
+    """Publish the build in `out`, for everybody when no recipient is named."""
+    wanted = Push(out=out, recipients=recipients, plaintext=not recipients, force=force)
+    return publish(opened(to, "--to"), wanted, Silent())
+
+
+def get(url: str, out: Path, node: str = "", identity: Path | None = None) -> Manifest:
+    """Pull what is published at `url` into `out`."""
+    wanted = Pull(out=out, builds=out.parent, node=node, identity=identity)
+    return pull(opened(url, "--from"), wanted, Silent())[1]
+
+
+def key(directory: Path, name: str = "key.txt") -> tuple[Path, str]:
+    """Return the file of a private key that age-keygen makes, and its recipient."""
+    path = directory / name
+    command.run([need("age-keygen", package="age"), "-o", path])
+    return path, command.run([need("age-keygen", package="age"), "-y", path]).decode().strip()
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Return every file below `directory`."""
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with builds of three kinds, to look at only."""
+    directory = tmp_path_factory.mktemp("first")
+    for name, system, outputs in (
+        ("nocloud", "debian", "[nocloud, rootfs]"),
+        ("apkovl", "alpine", "[apkovl]"),
+    ):
+        inputs.profile(directory, system, outputs)
+        plan = pipeline.resolve(str(directory / "edge.yaml"))
+        told = inputs.options(directory, out=directory / name, vault=directory / "vault" / name)
+        pipeline.build(plan, options=told, progress=Silent(), ask=None)
+    return directory
+
+
+@pytest.fixture
+def out(first: Path, tmp_path: Path) -> Path:
+    """Return a build to change."""
+    return Path(shutil.copytree(first / "nocloud", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("kind", ["nocloud", "apkovl"])
+def test_what_is_pulled_is_what_was_built(first: Path, tmp_path: Path, kind: str) -> None:
+    """Every file of every node comes back bit for bit; the operator's keys never left."""
+    out, url = Path(shutil.copytree(first / kind, tmp_path / "out")), f"file://{tmp_path}/published"
+    send(out, url)
+    get(url, tmp_path / "pulled")
+    built = {name: content for name, content in files(first / kind).items() if name[:8] != "operator"}
+    assert built == files(tmp_path / "pulled")
+    sums = [need("sha256sum", package="coreutils"), "--check", "--ignore-missing", "--strict", "SHA256SUMS"]
+    command.run(sums, cwd=tmp_path / "pulled")
+
+
+def test_what_nodes_share_is_published_once(first: Path, tmp_path: Path) -> None:
+    """A second node costs little more than its own part; publishing again costs nothing."""
+    shutil.copytree(first / "nocloud", tmp_path / "out")
+    manifest = Manifest.from_json((tmp_path / "out/manifest.json").read_text())
+    sizes = {}
+    for count in (1, 3):
+        nodes = dict(list(manifest.nodes.items())[:count])
+        (tmp_path / "out/manifest.json").write_text(replace(manifest, nodes=nodes).to_json())
+        sizes[count] = send(tmp_path / "out", f"file://{tmp_path}/of-{count}").size
+    assert sizes[3] - sizes[1] < sizes[1] / 10
+    again = send(tmp_path / "out", f"file://{tmp_path}/of-3")
+    assert (again.size, again.new) == (0, False)
+
+
+def test_only_the_recipient_reads_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
+    """No key is in what is published; the identity gives the files back, another or none does not."""
+    identity, recipient = key(tmp_path)
+    stranger, _ = key(tmp_path, "stranger.txt")
+    url = f"file://{tmp_path}/published"
+    send(out, url, recipient)
+    secret = (out / "x-1/node.tar.gz").read_bytes()[-4096:]
+    assert not [name for name, content in files(tmp_path / "published").items() if secret in content]
+    with pytest.raises(UsageError, match=f"(?s)encrypted for {recipient}.*--identity"):
+        get(url, tmp_path / "pulled", "x-1")
+    with pytest.raises(UsageError, match=r"not encrypted for a key in .*stranger\.txt"):
+        get(url, tmp_path / "pulled", "x-1", stranger)
+    get(url, tmp_path / "pulled", "x-1", identity)
+    assert files(tmp_path / "pulled/x-1") == files(out / "x-1")
+
+
+def test_age_opens_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
+    """The own part is what docs/publishing.md says: age over zstd over the bytes that the recipe asks for."""
+    identity, recipient = key(tmp_path)
+    send(out, f"file://{tmp_path}/published", recipient)
+    layout = tmp_path / "published"
+    index = json.loads((layout / "index.json").read_text())
+
+    def blob(told: dict[str, str]) -> Path:
+        return layout / "blobs" / told["digest"].replace(":", "/")
+
+    node = next(one for one in index["manifests"] if one["artifactType"].endswith("node.v1"))
+    manifest = json.loads(blob(node).read_text())
+    recipe = json.loads(blob(manifest["config"]).read_text())
+    packed = command.run([need("age", package="age"), "-d", "-i", identity, blob(manifest["layers"][0])])
+    own = command.run([need("zstd", package="zstd"), "-d", "-c"], stdin=packed)
+    parts = [part for file in recipe["files"] for part in file["parts"] if part["kind"] == "own"]
+    assert len(own) == sum(part["size"] for part in parts)
+
+
+def test_publishing_secrets_needs_a_word(out: Path, tmp_path: Path) -> None:
+    """Neither recipients nor --plaintext-secrets: exit 4, the reason, and nothing is written."""
+    with pytest.raises(SafetyError, match=r"(?s)private keys.*--recipient") as caught:
+        publish(opened(f"file://{tmp_path}/published", "--to"), Push(out=out), Silent())
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "published").exists()
+
+
+@pytest.mark.parametrize("recipient", ["age1nobody", "ssh-ed25519 AAAA", "AGE-SECRET-KEY-1QQ"])
+def test_an_unknown_recipient_is_named(out: Path, tmp_path: Path, recipient: str) -> None:
+    """What is no public key of age is told before anything is written, and a private key is not repeated."""
+    with pytest.raises(UsageError, match="recipient") as caught:
+        send(out, f"file://{tmp_path}/published", recipient)
+    assert ("SECRET" in recipient) != (recipient in str(caught.value))
+    assert not (tmp_path / "published").exists()
+
+
+def test_another_publication_is_replaced_only_by_force(out: Path, first: Path, tmp_path: Path) -> None:
+    """What is there stays as it is without --force; with it, the new one is there, and the old is gone."""
+    url = f"file://{tmp_path}/published"
+    send(out, url)
+    other = Path(shutil.copytree(first / "apkovl", tmp_path / "other"))
+    before = files(tmp_path / "published")
+    with pytest.raises(SafetyError, match="--force"):
+        send(other, url)
+    assert files(tmp_path / "published") == before
+    send(other, url, force=True)
+    get(url, tmp_path / "pulled", "x-1")
+    assert files(tmp_path / "pulled/x-1") == files(first / "apkovl/x-1")
+    own = {path.read_bytes() for path in (out / ".published").iterdir()}
+    assert not own & set(files(tmp_path / "published").values())
+
+
+def test_an_interrupted_push_goes_on(out: Path, tmp_path: Path) -> None:
+    """Without the index nothing is published; what is there is not sent again, not even encrypted parts."""
+    identity, recipient = key(tmp_path)
+    url, layout = f"file://{tmp_path}/published", tmp_path / "published"
+    whole = send(out, url, recipient)
+    blobs = sorted((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    (layout / "index.json").unlink()
+    blobs[0].unlink()
+    with pytest.raises(UsageError, match="nothing is published"):
+        get(url, tmp_path / "pulled")
+    rest = send(out, url, recipient)
+    assert (rest.whole, rest.new) == (whole.whole, True)
+    assert rest.size < whole.size / 10
+    get(url, tmp_path / "pulled", "", identity)
+
+
+@pytest.mark.parametrize("size", ["largest", "smallest", "own"])
+def test_a_changed_byte_is_named(out: Path, tmp_path: Path, size: str) -> None:
+    """Whichever blob has another byte, pulling says which digest is wrong, and that file is not written."""
+    url = f"file://{tmp_path}/published"
+    send(out, url)
+    blobs = sorted((tmp_path / "published/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    spool = {path.read_bytes() for path in (out / ".published").iterdir()}
+    own = [path for path in blobs if path.read_bytes() in spool]
+    changed = {"largest": blobs[-1], "smallest": blobs[0], "own": own[0]}[size]
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    if size == "smallest":  # the empty configuration, which nothing is made of
+        get(url, tmp_path / "pulled")
+        return
+    with pytest.raises(InputError, match=f"(?s){changed.name}.*publish again") as caught:
+        get(url, tmp_path / "pulled")
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "pulled/manifest.json").exists()
+
+
+def test_a_changed_artefact_is_not_published(out: Path, tmp_path: Path) -> None:
+    """What is not what the manifest says is refused before anything is sent."""
+    with (out / "x-2/node.tar.gz").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(SafetyError, match=r"x-2/node\.tar\.gz is not what the manifest says"):
+        send(out, f"file://{tmp_path}/published")
+    assert not (tmp_path / "published").exists()
+
+
+def test_attachments_go_along(out: Path, tmp_path: Path) -> None:
+    """A file that the manifest has as an attachment is published in plain, and pulled with any node."""
+    told = b'{"bomFormat": "CycloneDX"}'
+    (out / "sbom.cdx.json").write_bytes(told)
+    item = Artifact(
+        kind="sbom", path="sbom.cdx.json", size=len(told), sha256=hashlib.sha256(told).hexdigest()
+    )
+    manifest = Manifest.from_json((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(replace(manifest, attachments=(item,)).to_json())
+    _, recipient = key(tmp_path)
+    identity = tmp_path / "key.txt"
+    send(out, f"file://{tmp_path}/published", recipient)
+    get(f"file://{tmp_path}/published", tmp_path / "pulled", "x-1", identity)
+    assert (tmp_path / "pulled/sbom.cdx.json").read_bytes() == told
+
+
+def test_a_directory_with_another_build_stays(out: Path, first: Path, tmp_path: Path) -> None:
+    """Pulling never overwrites a build: its files are named, and nothing is changed."""
+    send(out, f"file://{tmp_path}/published")
+    other = Path(shutil.copytree(first / "apkovl", tmp_path / "other"))
+    with pytest.raises(SafetyError, match="another build"):
+        get(f"file://{tmp_path}/published", other)
+    assert files(other) == files(first / "apkovl")
+
+
+def test_a_node_that_is_not_there_is_told(out: Path, tmp_path: Path) -> None:
+    """The error names those that are."""
+    send(out, f"file://{tmp_path}/published")
+    with pytest.raises(UsageError, match=r"(?s)no node x-9.*x-1, x-2, x-3, y-1"):
+        get(f"file://{tmp_path}/published", tmp_path / "pulled", "x-9")
+
+
+@pytest.mark.parametrize("url", ["", "/srv/here", "ftp://host/x", "file://host/x", "file:///"])
+def test_no_place_is_told(url: str) -> None:
+    """What names no place says which there are."""
+    with pytest.raises(UsageError, match=r"--to.*\n.*file:///DIR"):
+        opened(url, "--to")
+
+
+def test_a_full_disk_publishes_nothing(out: Path, tmp_path: Path) -> None:
+    """The directory's disk is full: the error says so, there is no index, and the old publication stays."""
+    need_root()
+    place = tmp_path / "small"
+    place.mkdir()
+    command.run([need("mount", package="mount"), "-t", "tmpfs", "-o", "size=300k", "none", place])
+    try:
+        with pytest.raises(BuildError, match=r"(?s)No space left.*nothing was published"):
+            send(out, f"file://{place}/published")
+        assert not (place / "published/index.json").exists()
+    finally:
+        command.run([need("umount", package="mount"), place])
+
+
+def test_another_tool_reads_the_directory(out: Path, tmp_path: Path) -> None:
+    """Skopeo knows the directory as an OCI image layout, and each node in it by name."""
+    skopeo = need("skopeo", package="skopeo")
+    send(out, f"file://{tmp_path}/published")
+    manifest = json.loads(command.run([skopeo, "inspect", "--raw", f"oci:{tmp_path}/published:x-1"]))
+    assert manifest["artifactType"] == "application/vnd.nodebake.node.v1"
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"manifests": []}', '{"manifests": [{"digest": "sha256:../../x"}]}', "["]
+)
+def test_a_foreign_index_is_told(out: Path, tmp_path: Path, text: str) -> None:
+    """An index that is not ours is an error of the input, not a traceback."""
+    send(out, f"file://{tmp_path}/published")
+    (tmp_path / "published/index.json").write_text(text)
+    with pytest.raises(NodebakeError, match="no publication of ours"):
+        get(f"file://{tmp_path}/published", tmp_path / "pulled")
