@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.tasks import Task, task
 
+import tasks_provenance
 import tasks_publish
 import tasks_sources
 import tasks_upkeep
@@ -240,5 +241,6 @@ ns = Collection(
     *(each for each in vars().values() if isinstance(each, Task)),
     *tasks_publish.TASKS,
     *tasks_upkeep.TASKS,
+    *tasks_provenance.TASKS,
     tasks_sources.COLLECTION,
 )

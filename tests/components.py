@@ -112,6 +112,7 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
         secret=lambda purpose: hashlib.sha256(purpose.encode()).hexdigest(),
         host_key=new_host_key(),
         epoch=EPOCH,
+        plan_digest=plan.digest(),
     )
 
 

@@ -41,6 +41,7 @@ class Materials:
         snapshot: what members without data found it from; empty for nothing.
         founder: whether the node may found the cluster; one that was replaced or added later may not.
         epoch: seconds since 1970 of everything in the artefact; the node's clock starts no earlier.
+        plan_digest: of all that was decided, see `Plan.digest`.
     """
 
     fetched: Mapping[str, Fetched]
@@ -55,6 +56,7 @@ class Materials:
     generation: int = 0
     snapshot: bytes = field(default=b"", repr=False)
     epoch: int
+    plan_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from nodebake.console.certificates import (
 )
 from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.progress import Lines, bars
+from nodebake.console.provenance import inspected_as_json, inspected_as_text
 from nodebake.console.text import as_json, built, plan_as_json, plan_as_text, published, pulled
 from nodebake.errors import NodebakeError
 
@@ -34,6 +35,8 @@ __all__ = [
     "certificates_as_json",
     "certificates_as_text",
     "duration",
+    "inspected_as_json",
+    "inspected_as_text",
     "path",
     "phrase",
     "plan_as_json",

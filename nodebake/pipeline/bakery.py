@@ -68,6 +68,7 @@ class Bakery:
             it they can only join.
         epoch: seconds since 1970 of everything that is written.
         out: the build's directory.
+        digest: the plan's.
     """
 
     plan: Plan
@@ -76,6 +77,7 @@ class Bakery:
     users: Tree
     epoch: int
     out: Path
+    digest: str
     snapshot: bytes = field(default=b"", repr=False)
 
     def nodes(
@@ -157,6 +159,7 @@ class Bakery:
             generation=founding.generation,
             snapshot=self.snapshot,
             epoch=self.epoch,
+            plan_digest=self.digest,
         )
 
 

@@ -111,6 +111,7 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         epoch=epoch,
         out=private(options.out),
         snapshot=_snapshot(vault, options.snapshot) if options.snapshot else b"",
+        digest=plan.digest(),
     )
 
 

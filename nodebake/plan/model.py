@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -241,6 +243,13 @@ class Plan:
             ],
             "warnings": list(self.warnings),
         }
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that was decided, hexadecimal: the same wherever it was written down."""
+        told = self.to_json()
+        del told["warnings"]
+        told["settings"] = {setting.path: setting.value for setting in self.settings}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def with_part(

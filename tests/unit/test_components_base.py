@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
+import tomllib
 import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nodebake import VERSION, pipeline
 from nodebake.command import run
 from nodebake.components import board
 from nodebake.components.mount import unit_name
 from tests.components import DEBIAN, EPOCH, KEY, baked, decide, materials, plan_of, text
-from tests.need import missing, need
+from tests.need import ROOT, missing, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,11 +239,31 @@ def test_sysctl_and_modules_are_written(tmp_path: Path) -> None:
 
 
 def test_release_file_says_what_was_baked(tmp_path: Path) -> None:
-    """A node can say which cluster, profile and epoch it was baked from."""
-    release = text(baked(plan_of(tmp_path)), "etc/nodebake-release")
-    assert {"NODE": "m1", "CLUSTER": "edge", "EPOCH": str(EPOCH)}.items() <= dict(
-        re.findall(r'(?m)^(\w+)="(.*)"$', release)
-    ).items()
+    """A node can say which cluster, profile, plan and epoch it was baked from, and by which version."""
+    plan = plan_of(tmp_path)
+    release = text(baked(plan), "etc/nodebake-release")
+    assert {
+        "NODE": "m1",
+        "CLUSTER": "edge",
+        "EPOCH": str(EPOCH),
+        "PLAN": f"sha256:{plan.digest()}",
+        "BUILDER": f"nodebake {VERSION}",
+    }.items() <= dict(re.findall(r'(?m)^(\w+)="(.*)"$', release)).items()
+
+
+def test_a_plans_digest_is_of_its_values(tmp_path: Path) -> None:
+    """A comment in the profile moves every line and changes no node; a changed value does."""
+    plan = plan_of(tmp_path)
+    path = tmp_path / "edge.yaml"
+    path.write_text(f"# a comment\n{path.read_text()}")
+    assert plan.digest() == pipeline.resolve(str(path)).digest()
+    assert plan.digest() != plan_of(tmp_path, network={"ntp": ["ntp.example.com"]}).digest()
+
+
+def test_one_version_is_told_everywhere() -> None:
+    """What the program calls itself on nodes is what its package is called."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
 
 
 def test_pi_gets_one_line_and_its_configuration(tmp_path: Path) -> None:

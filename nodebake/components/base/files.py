@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
+from nodebake import VERSION
 from nodebake.components.base import mounts
 from nodebake.components.mount import unit_name
 from nodebake.overlay import render
@@ -22,13 +23,13 @@ _IPV6 = 6
 
 def files(plan: Plan, node: NodePlan, part: BasePart, materials: Materials) -> Tree:
     """Return all files of this component on `node`."""
-    rendered = render("base", part.variants, _values(plan, node, part, materials.epoch))
+    rendered = render("base", part.variants, _values(plan, node, part, materials))
     entries = dict(rendered.items()) | _timezone(plan) | _access(plan) | _host_key(materials)
     entries |= mounts.entries(plan, node) | _enabled(plan, part)
     return Tree(entries)
 
 
-def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str, object]:
+def _values(plan: Plan, node: NodePlan, part: BasePart, materials: Materials) -> dict[str, object]:
     profile = plan.profile
     data = profile.machine.data
     return {
@@ -37,7 +38,10 @@ def _values(plan: Plan, node: NodePlan, part: BasePart, epoch: int) -> dict[str,
         "domain": profile.cluster.domain,
         "profile": plan.name,
         "board": plan.board.name,
-        "epoch": epoch,
+        "epoch": materials.epoch,
+        "builder": VERSION,
+        "plan_digest": f"sha256:{materials.plan_digest}" if materials.plan_digest else "",
+        "inputs": [used for one in materials.fetched.values() for used in one.used],
         "hosts": part.hosts,
         "interface": profile.network.interface,
         "addresses": _addresses(plan, node),
