@@ -57,7 +57,7 @@ class Machine:
         self._network, self._accelerator, work = place
         self._clock, self._number = clock, number
         self._tap = f"tap{number}"
-        self._control = work / f"{name}.qmp"
+        self._control = self._network.sockets / f"{name}.qmp"
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self.console = Console(work / f"{name}.console.log", clock=clock, reached=self.reached)

@@ -1,7 +1,8 @@
 """A network of its own: namespaces with one bridge, a tap per machine and an address for the operator.
 
 Every process of a lab runs in one PID namespace whose init reads a pipe from us. When we end, in whatever
-way, the pipe closes, init ends, and the kernel kills all the rest: pid_namespaces(7).
+way, the pipe closes, init removes what we would have removed, and ends; and the kernel kills all the rest:
+pid_namespaces(7).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from nodebake.command import find, run, start
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 BRIDGE = "lab"
 _TUN = Path("/dev/net/tun")
-_HOLD = "echo ready; exec cat >/dev/null"
+_HOLD = 'echo ready; cat >/dev/null; rm -rf -- "$@"'
 _WITHOUT_LINKS = (31, 127)  # the longest IPv4 and IPv6 prefixes leave no address for an operator
 
 
@@ -33,11 +36,13 @@ class Network:
     Attributes:
         entrance: the words in front of a command that run it inside.
         addresses: the operator's, with prefix.
+        sockets: a directory for sockets with a short name, as their paths may have 107 bytes only: unix(7).
         started: what was started in it.
     """
 
     entrance: tuple[str, ...]
     addresses: tuple[str, ...]
+    sockets: Path
     started: list[subprocess.Popen[bytes]]
 
     def run(
@@ -59,12 +64,15 @@ class Network:
 
 
 @contextmanager
-def private_network(interfaces: Iterable[str], *, gateways: Iterable[str] = ()) -> Iterator[Network]:
+def private_network(
+    interfaces: Iterable[str], *, gateways: Iterable[str] = (), litter: Iterable[Path] = ()
+) -> Iterator[Network]:
     """Make the network in which `interfaces` are neighbours; everything in it dies at the end.
 
     Args:
         interfaces: the machines' addresses with prefix, `192.168.7.11/24`.
         gateways: addresses the operator's side takes, as machines expect somebody there.
+        litter: directories that are removed at the end, even if we are killed.
 
     Raises:
         InputError: a tool is missing, or this user may not make namespaces or tap interfaces.
@@ -78,15 +86,20 @@ def private_network(interfaces: Iterable[str], *, gateways: Iterable[str] = ()) 
             hint="run as root: modprobe tun && chmod 0666 /dev/net/tun; or run the lab as root",
         )
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-    holder = start(["unshare", *user, "--net", "--pid", "--fork", "--kill-child", "--", "sh", "-c", _HOLD])
+    sockets = Path(mkdtemp(prefix="nodebake-"))
+    space = ["unshare", *user, "--net", "--pid", "--fork", "--kill-child", "--"]
+    holder = start([*space, "sh", "-c", _HOLD, "sh", sockets, *(path.absolute() for path in litter)])
     started: list[subprocess.Popen[bytes]] = []
     try:
-        network = Network(entrance=_entrance(holder, bool(user)), addresses=addresses, started=started)
+        network = Network(
+            entrance=_entrance(holder, bool(user)), addresses=addresses, sockets=sockets, started=started
+        )
         _build(network)
         yield network
     finally:
         holder.communicate()
         _reap(started)
+        rmtree(sockets, ignore_errors=True)  # still there if the namespaces could not be made
 
 
 def operator_addresses(interfaces: Iterable[str], gateways: Iterable[str] = ()) -> tuple[str, ...]:

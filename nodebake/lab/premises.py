@@ -114,8 +114,10 @@ def only_lab(directory: Path) -> Iterator[Path]:
             raise UsageError(
                 f"a lab is already running in {directory}", hint="wait for it, or use another --out"
             ) from error
-        work = directory / "run"
-        shutil.rmtree(work, ignore_errors=True)
+        # A name of its own: who cleans up after a lab that was killed must not take the next one's.
+        for left in directory.glob("run-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        work = directory / f"run-{os.getpid()}"
         work.mkdir()
         try:
             yield work

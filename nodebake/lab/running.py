@@ -61,7 +61,9 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
             gateways=tuple(map(str, plan.profile.network.gateway)),
         )
         # First of all that takes long: whoever may not make a network need not wait for a guest system.
-        network = stack.enter_context(private_network(neighbours.interfaces, gateways=neighbours.gateways))
+        network = stack.enter_context(
+            private_network(neighbours.interfaces, gateways=neighbours.gateways, litter=[work])
+        )
         bench = prepare(plan, manifest, options=options, progress=progress, work=work)
         floor = _measure(bench, manifest, neighbours)
         rack = bench.rack(network)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 NOBODY = 65534
 NAME = "31536001"  # seconds that nobody else sleeps
 SLEEPER = f"""
-import os, sys, time
+import sys, time
+from pathlib import Path
 from nodebake.lab.network import private_network
-with private_network(["10.77.0.11/24"]) as network:
+with private_network(["10.77.0.11/24"], litter=map(Path, sys.argv[1:])) as network:
     network.add_tap("tap1")
     network.start(["sleep", "{NAME}"])
     print("ready", flush=True)
@@ -104,15 +105,20 @@ def test_nothing_is_left_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_when_the_lab_is_killed(how: signal.Signals) -> None:
-    """Not even SIGKILL, which nobody can handle, leaves a process behind."""
-    lab = command.start([sys.executable, "-c", SLEEPER], env={"PYTHONPATH": str(ROOT)})
+def test_nothing_is_left_when_the_lab_is_killed(how: signal.Signals, tmp_path: Path) -> None:
+    """Not even SIGKILL, which nobody can handle, leaves a process or a disk behind."""
+    disk = tmp_path / "disks of a lab/disk"
+    disk.parent.mkdir()
+    disk.touch()
+    words = [sys.executable, "-c", SLEEPER, str(disk.parent)]
+    lab = command.start(words, env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)})
     with lab:
         assert lab.stdout is not None
         lab.stdout.readline()
         started = within(10, lambda: len(sleepers()) == 1)
         lab.send_signal(how)
     assert (True, True) == (started, within(10, lambda: not sleepers()))
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_an_ordinary_user_gets_a_network_too() -> None:
