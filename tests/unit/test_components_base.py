@@ -299,6 +299,13 @@ def test_nodes_make_only_a_partition_of_their_own(
     assert place == next(row.value for row in plan.settings if row.path == "machine.data.place")
 
 
+def test_a_late_disk_is_grown_too(tmp_path: Path) -> None:
+    """Under systemd what grows the partition goes with every mount of it, not with the start alone."""
+    plan = plan_of(tmp_path, machine={"os": "debian", "board": "rpi3", "data": {}}, outputs=["rootfs"])
+    wanted = [path for path in baked(plan) if path.endswith(".wants/nodebake-partition.service")]
+    assert wanted == ["etc/systemd/system/data.mount.wants/nodebake-partition.service"]
+
+
 def test_vm_has_no_boot_files(tmp_path: Path) -> None:
     """A virtual machine boots from its own image."""
     plan = plan_of(tmp_path, **DEBIAN)

@@ -117,8 +117,10 @@ def _enabled(plan: Plan, part: BasePart) -> dict[str, Entry]:
         }
     profile = plan.profile
     wants = {"multi-user.target": ["/etc/systemd/system/nodebake-accounts.service"]}
-    if part.grown:
-        wants["multi-user.target"].append("/etc/systemd/system/nodebake-partition.service")
+    if part.grown and profile.machine.data:
+        # A disk that appears late is mounted by etcd's next attempt: what grows it goes with the mount.
+        mount = unit_name(profile.machine.data.mountpoint)
+        wants[mount] = ["/etc/systemd/system/nodebake-partition.service"]
     if "networkd" in part.variants and "nocloud" not in profile.outputs:
         wants["multi-user.target"].append("/lib/systemd/system/systemd-networkd.service")
     if profile.network.ntp:
