@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import find
+from nodebake.errors import UsageError
 from nodebake.lab import alpine, debian, floor, images
 from nodebake.lab.accelerator import Accelerator, probe
 from nodebake.lab.judge import Judge
@@ -187,9 +188,15 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
 
 
 def _guest(plan: Plan, manifest: Manifest, *, options: Options, progress: Progress, work: Path) -> Guest:
-    """Return the system under the artefacts; whole cards have theirs on them, unless `base` names another."""
-    if plan.profile.machine.os != "alpine":
-        return debian.prepare(options.cache, progress)
-    whole = plan.board.firmware is not None and options.base is None
-    cards = images.of(manifest, options.out) if whole else None
-    return cards or alpine.prepare(plan, manifest, options=options, progress=progress, work=work)
+    """Return the system under the artefacts; whole images have theirs on them; `base` names another."""
+    whole = images.of(manifest, options.out) if options.base is None else None
+    if whole:
+        return whole
+    if plan.profile.machine.os == "alpine":
+        return alpine.prepare(plan, manifest, options=options, progress=progress, work=work)
+    if plan.board.firmware:
+        raise UsageError(
+            f"{plan.name}: Debian starts on a Raspberry Pi from whole cards",
+            hint=f"run: ./invoke image --profile {plan.name}; and name no --base here",
+        )
+    return debian.prepare(options.cache, progress)

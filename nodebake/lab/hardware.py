@@ -29,7 +29,7 @@ class Drive:
         path: raw, or a qcow2 file if its name ends so.
         role: what it is for.
         writable: whether the machine may write to it.
-        holds_data: whether its second partition is the one for data.
+        holds_data: whether its last partition is the one for data.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Hardware:
         kind: QEMU's machine type.
         memory: bytes.
         append: the kernel's command line, or on a Pi what the lab adds to the card's own.
-        kernel: file; so are `initrd` and `dtb`. None on a Pi: its firmware finds them on the card.
+        kernel: file; so are `initrd` and `dtb`. None where the firmware finds them on the disk.
         drives: in the order the guest sees them.
         clock: the real-time clock at power-on, as QEMU's `-rtc base=` takes it.
     """
@@ -82,7 +82,7 @@ def argv(hardware: Hardware, *, accelerator: Accelerator, tap: str, number: int,
         *(emulator(hardware.arch), "-machine", _MACHINES[hardware.kind], *processor),
         *("-m", f"{hardware.memory // _MIB}M", "-nodefaults", "-no-user-config", "-display", "none"),
         *(*_UARTS[hardware.kind], "-no-reboot", "-qmp", f"unix:{control},server=on,wait=off"),
-        *("-append", hardware.append),
+        *_given("-append", hardware.append),
         *_given("-kernel", hardware.kernel),
         *_given("-initrd", hardware.initrd),
         *_given("-dtb", hardware.dtb),
@@ -108,7 +108,7 @@ def mac(number: int, *, kind: Kind) -> str:
     return f"{_MAKERS[kind]}:6e:{number >> 8:02x}:{number & 255:02x}"
 
 
-def _given(option: str, path: Path | None) -> tuple[str, ...]:
+def _given(option: str, path: Path | str | None) -> tuple[str, ...]:
     return (option, str(path)) if path else ()
 
 

@@ -1,4 +1,4 @@
-"""Whole cards that `./invoke image` wrote, each in an emulated Raspberry Pi as it would be in a real one."""
+"""Whole cards and disks that `./invoke image` wrote, each started as it would be in a real machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import run
+from nodebake.components.base import BasePart
 from nodebake.lab import pi
 from nodebake.lab.bootfs import boot_files
 from nodebake.lab.hardware import Drive, Hardware
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
 
 _KIND, _RELEASE = "image", ".alpine-release"
+_LARGER = 1 << 30  # bytes that a PC's disk has more than its image; empty, they take no room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The cards of one build.
+    """The cards or disks of one build.
 
     Attributes:
         paths: by node, below the build's directory.
-        version: which Alpine is on them.
-        floor: there is none for a Pi.
+        version: which system is on them.
+        floor: there is none.
     """
 
     paths: Mapping[str, str]
@@ -37,14 +39,19 @@ class Images:
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
     ) -> Hardware:
-        """Return the machine with a copy of the node's card; what is empty on it takes no room."""
-        card = work / f"{label or node.name}.img"
-        run(["cp", "--sparse=always", artefacts / self.paths[node.name], card])
-        return pi.hardware(Drive(path=card, role="system", holds_data=plan.profile.machine.data is not None))
+        """Return the machine with a copy of the node's image on a larger disk, where holes take no room."""
+        disk = work / f"{label or node.name}.img"
+        run(["cp", "--sparse=always", artefacts / self.paths[node.name], disk])
+        drive = Drive(path=disk, role="system", holds_data=plan.part(BasePart).grown)
+        if plan.board.firmware:
+            return pi.hardware(drive)
+        with disk.open("r+b") as image:
+            image.truncate(disk.stat().st_size + _LARGER)
+        return Hardware(kind="q35", memory=plan.memory, append="", drives=(drive,))
 
 
 def of(manifest: Manifest, artefacts: Path) -> Images | None:
-    """Return the cards of a build; None if it wrote none for some of its nodes.
+    """Return the images of a build; None if it wrote none for some of its nodes.
 
     Raises:
         BuildError: one cannot be read.
@@ -55,5 +62,8 @@ def of(manifest: Manifest, artefacts: Path) -> Images | None:
     if not paths or len(paths) != len(manifest.nodes):
         return None
     files = boot_files(artefacts / next(iter(paths.values())))
-    version = files.read(_RELEASE).decode().strip() if _RELEASE in files else "unknown"
-    return Images(paths=paths, version=f"Alpine {version}, whole images")
+    if _RELEASE in files:
+        version = f"Alpine {files.read(_RELEASE).decode().strip()}"
+    else:
+        version = next((f"Debian {one.version}" for one in manifest.inputs if one.name == "debian"), "?")
+    return Images(paths=paths, version=f"{version}, whole images")

@@ -137,7 +137,7 @@ class Machine:
 
     def _firmware(self) -> Hardware:
         """Return the machine with what its firmware finds to start, if QEMU is not told that already."""
-        if self.hardware.kernel:
+        if self.hardware.kernel or self.hardware.kind != "raspi3b":
             return self.hardware
         try:
             ready, log = switched_on(self.hardware)

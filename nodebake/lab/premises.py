@@ -28,6 +28,7 @@ _KINDS = {
     "alpine on vm, x86_64": "apkovl",
     "alpine on vm, aarch64": "apkovl",
     "alpine on rpi3, aarch64": "apkovl",
+    "debian on rpi3, aarch64": "rootfs",
 }
 _MEMINFO = Path("/proc/meminfo")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import run
 from nodebake.errors import BuildError, NodebakeError
-from nodebake.lab import premises, report
+from nodebake.lab import disks, premises, report
 from nodebake.lab.accelerator import emulator
 from nodebake.lab.bench import Bench, Options, prepare
 from nodebake.lab.network import private_network
@@ -109,6 +109,8 @@ def _play(rack: Rack, scenarios: Iterable[str]) -> str:
         for scenario in scenarios:
             rack.progress.note(f"scenario {scenario}")
             SCENARIOS[scenario](rack)
+        rack.cut_power(*rack.machines)
+        disks.judge(rack)
     except NodebakeError as error:
         return str(error)
     finally:
@@ -144,7 +146,7 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
 
 def _timeline(machine: Machine, manifest: Manifest) -> Timeline:
     artefacts = manifest.nodes.get(machine.name, ())
-    booted = next((one.sha256 for one in artefacts if one.kind in {"seed", "apkovl"}), "")
+    booted = next((one.sha256 for one in artefacts if one.kind in {"seed", "apkovl", "rootfs"}), "")
     events = tuple(
         replace(event, at=round(event.at, 3), used=round(event.used, 2)) for event in machine.events
     )

@@ -99,7 +99,7 @@ def need_lab(**more: str) -> None:
         missing("/dev/net/tun is not for this user")
 
 
-def when_asked_for(scenario: str) -> pytest.ParameterSet:
-    """Return a scenario that CI leaves out: each takes minutes under emulation."""
+def when_asked_for(*values: str) -> pytest.ParameterSet:
+    """Return a scenario, or more values of a test, that CI leaves out: each takes minutes under emulation."""
     asked = pytest.mark.skipif("NODEBAKE_LAB" not in os.environ, reason="takes minutes; set NODEBAKE_LAB=1")
-    return pytest.param(scenario, marks=asked)
+    return pytest.param(*values, marks=asked)

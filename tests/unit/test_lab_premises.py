@@ -66,6 +66,7 @@ def test_machines_the_lab_does_not_have_are_refused(plan: Plan, tmp_path: Path) 
     """The message says what the profile is for, and what the lab boots."""
     premises.check_kind(plan)
     premises.check_kind(pipeline.resolve("pi3"))
+    premises.check_kind(pipeline.resolve("pi3-debian"))
     path = tmp_path / "pi4.yaml"
     path.write_text("schema: 1\nextends: pi3\nmachine: {board: rpi4}\n", encoding="utf-8")
     with pytest.raises(UsageError) as error:
@@ -75,7 +76,7 @@ def test_machines_the_lab_does_not_have_are_refused(plan: Plan, tmp_path: Path) 
         (
             "the lab cannot boot pi4: alpine on rpi4, aarch64, apkovl\n"
             "  it boots debian on vm, x86_64, nocloud; alpine on vm, x86_64, apkovl; "
-            "alpine on vm, aarch64, apkovl; alpine on rpi3, aarch64, apkovl"
+            "alpine on vm, aarch64, apkovl; alpine on rpi3, aarch64, apkovl; debian on rpi3, aarch64, rootfs"
         ),
     ) == refusal(error)
 
