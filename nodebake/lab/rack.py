@@ -38,6 +38,7 @@ class Rack:
         clock: seconds since the lab started.
         spare: makes another machine with the artefact of the node named first, called by the second name.
         patience: seconds without success after which silence is failure.
+        scenario: what is being played.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Rack:
     clock: Callable[[], float]
     spare: Callable[[str, str], Machine]
     patience: float
+    scenario: str = ""
     checks: list[Check] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     _told: dict[str, int] = field(default_factory=dict)
@@ -79,7 +81,8 @@ class Rack:
         Raises:
             ClusterError: it did not.
         """
-        self.checks.append(Check(name=name, passed=passed, detail=detail, at=self.clock()))
+        seen = Check(name=name, passed=passed, detail=detail, at=self.clock(), scenario=self.scenario)
+        self.checks.append(seen)
         self.progress.note(f"{'ok' if passed else 'FAILED'}: {name}{f' ({detail})' if detail else ''}")
         if not passed:
             raise ClusterError(f"{name}: {detail or 'it does not hold'}{self.consoles()}")

@@ -14,12 +14,14 @@ class Check:
         passed: whether it held.
         detail: what was seen.
         at: seconds since the lab started.
+        scenario: in which it had to hold.
     """
 
     name: str
     passed: bool
     detail: str
     at: float
+    scenario: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

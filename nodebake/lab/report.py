@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from nodebake.lab.stages import STAGES
@@ -14,7 +14,7 @@ from nodebake.overlay import render
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nodebake.lab.record import Event, Record, Timeline
+    from nodebake.lab.record import Check, Event, Record, Timeline
 
 SCHEMA = 1
 _WIDTH, _LEFT, _ROW, _MARGIN = 960, 130, 32, 20
@@ -88,19 +88,23 @@ def _values(record: Record) -> dict[str, Any]:
         "stages": stages,
         "starts": [row for node in record.nodes for row in _starts(node, stages)],
         "stalls": [{"why": escape(one.why), "seconds": f"{one.seconds:.2f}"} for one in record.stalls],
-        "checks": [
-            {
-                "verdict": "passed" if check.passed else "failed",
-                "at": f"{check.at:.1f} s",
-                "name": escape(check.name),
-                "detail": escape(check.detail),
-            }
-            for check in record.checks
+        "scenes": [
+            {"name": escape(name), "checks": [_check(check) for check in checks]}
+            for name, checks in groupby(record.checks, key=lambda check: check.scenario)
         ],
         "versions": [(escape(name), escape(text)) for name, text in record.versions.items()],
         "digests": [
             {"name": escape(node.name), "digest": node.digest} for node in record.nodes if node.digest
         ],
+    }
+
+
+def _check(check: Check) -> dict[str, str]:
+    return {
+        "verdict": "passed" if check.passed else "failed",
+        "at": f"{check.at:.1f} s",
+        "name": escape(check.name),
+        "detail": escape(check.detail),
     }
 
 

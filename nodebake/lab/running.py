@@ -107,6 +107,7 @@ def _play(rack: Rack, scenarios: Iterable[str]) -> str:
     """Play the scenarios, switch everything off, and return why it failed; nothing if it did not."""
     try:
         for scenario in scenarios:
+            rack.scenario = scenario
             rack.progress.note(f"scenario {scenario}")
             SCENARIOS[scenario](rack)
         rack.cut_power(*rack.machines)

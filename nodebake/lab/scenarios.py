@@ -154,8 +154,12 @@ def nothing_is_lost(rack: Rack, writer: Writer, *, members: Sequence[str] = ()) 
         rack.check(
             f"{name} has every acknowledged write and nothing else",
             not lost and not more,
-            f"{writer.count} acknowledged, {len(lost)} lost {lost[:3]}, {len(more)} unknown {more[:3]}",
+            f"{writer.count} acknowledged, {_some('lost', lost)}, {_some('unknown', more)}",
         )
+
+
+def _some(what: str, pairs: Sequence[tuple[str, str]]) -> str:
+    return f"{len(pairs)} {what}" + (f", such as {_pairs(dict(pairs[:3]))}" if pairs else "")
 
 
 def _pairs(found: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from nodebake.lab import report
@@ -30,7 +31,7 @@ def record(*, why: str = "", floor: Floor | None = None) -> Record:
         accelerator="tcg (/dev/kvm is not there)",
         versions={"emulator": "QEMU <7.2>"},
         healthy_after=15.0,
-        checks=(Check(name="quorum", passed=not why, detail="<b>&", at=16.0),),
+        checks=(Check(name="quorum", passed=not why, detail="<b>&", at=16.0, scenario="power-cut"),),
         nodes=(
             Timeline(name="n1", events=once, console="n1.console.log", digest="ab12"),
             Timeline(name="n2", events=twice, console="n2.console.log", digest="cd34"),
@@ -89,6 +90,16 @@ def test_what_machines_say_is_not_taken_for_html() -> None:
     assert [True, True, True, False] == [
         text in page for text in ("&lt;script&gt;", "QEMU &lt;7.2&gt;", "&lt;b&gt;&amp;", "<script")
     ]
+
+
+def test_checks_stand_under_the_scenario_they_belong_to() -> None:
+    """Several scenarios check the same things; with one alone the title says it."""
+    one = record()
+    more = Check(name="quorum", passed=True, detail="", at=18.0, scenario="node-loss")
+    page = report.to_html(replace(one, checks=(*one.checks, more)))
+    heading = '<th class="scene" colspan="4">'
+    assert (0, 2) == (report.to_html(one).count(heading), page.count(heading))
+    assert page.index(f"{heading}power-cut") < page.index("16.0 s") < page.index(f"{heading}node-loss")
 
 
 def test_the_page_links_every_console() -> None:
