@@ -33,8 +33,8 @@ _KINDS = {
 _MEMINFO = Path("/proc/meminfo")
 
 
-def check_kind(plan: Plan) -> None:
-    """See to it that the lab has machines of the plan's kind.
+def check_kind(plan: Plan, *, base: Path | None = None) -> None:
+    """See to it that the lab has machines of the plan's kind, which boot from `base` if it is given.
 
     Raises:
         UsageError: it has not.
@@ -46,6 +46,8 @@ def check_kind(plan: Plan) -> None:
             f"the lab cannot boot {plan.name}: {kind}, {', '.join(plan.profile.outputs)}",
             hint=f"it boots {'; '.join(f'{one}, {output}' for one, output in _KINDS.items())}",
         )
+    if base and machine.os == "debian":
+        raise UsageError(f"{plan.name}: --base is a release of Alpine, and its machines boot Debian")
 
 
 def read_manifest(plan: Plan, artefacts: Path) -> Manifest:

@@ -50,7 +50,7 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
         BuildError: an artefact is not what its manifest says, or the cluster did not do what it must.
     """
     scenarios = check_playable(options.scenario, plan)
-    premises.check_kind(plan)
+    premises.check_kind(plan, base=options.base)
     manifest = premises.read_manifest(plan, options.out)
     directory = options.out / "lab"
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from nodebake.manifest import Artifact, Manifest, UsedInput
 from tests.need import ROOT, need, need_root
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nodebake.plan import Plan
 
 
@@ -106,6 +105,13 @@ def test_an_artefact_that_is_not_the_manifests_is_refused(tmp_path: Path, plan: 
         "removed": f"{artefact} is in the manifest and cannot be read: No such file or directory",
     }
     assert (1, [said[change]]) == (error.value.exit_code, str(error.value).splitlines()[:-1])
+
+
+def test_a_release_that_nobody_would_boot_is_refused(plan: Plan) -> None:
+    """The lab makes the Debian guest itself; a release of Alpine would be passed over in silence."""
+    with pytest.raises(UsageError) as error:
+        premises.check_kind(plan, base=Path("alpine-virt.iso"))
+    assert (2, "vm: --base is a release of Alpine, and its machines boot Debian") == refusal(error)
 
 
 def test_a_build_for_another_architecture_is_refused(tmp_path: Path, plan: Plan) -> None:
