@@ -93,6 +93,14 @@ def test_accounts_are_what_sysusers_takes(tmp_path: Path) -> None:
     assert str((root / "home/ada/.ssh/authorized_keys").readlink()) == "/etc/nodebake/authorized_keys/ada"
 
 
+def test_homes_are_made_only_for_somebody(tmp_path: Path) -> None:
+    """What etcd waits for is its account; a program that has nothing to make would only keep it waiting."""
+    unit = "etc/systemd/system/nodebake-accounts.service"
+    nobody = {**CHANGES, "access": {}}
+    made = [baked(plan_of(tmp_path, **changes))[unit].content for changes in (CHANGES, nobody)]
+    assert [True, False] == [b"systemd-tmpfiles" in content for content in made]
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Card:
     """Return a card that is larger than the image that was written to it."""
