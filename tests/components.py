@@ -40,8 +40,9 @@ PROFILE: dict[str, Any] = {
     "outputs": ["apkovl"],
 }
 DEBIAN: dict[str, Any] = {"machine": {"os": "debian", "board": "vm"}, "outputs": ["rootfs"]}
-_NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-_TERMS = Terms(lifetime=20 * 365 * 86400)
+K3S: dict[str, Any] = {"version": "v1.31.4+k3s1", "servers": ["m1", "m2"], "agents": ["m3"]}
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+TERMS = Terms(lifetime=20 * 365 * 86400)
 
 
 def decide(directory: Path, **changes: dict[str, Any] | list[Any]) -> tuple[Plan, list[Problem]]:
@@ -69,7 +70,7 @@ def plan_of(directory: Path, **changes: dict[str, Any] | list[Any]) -> Plan:
 @cache
 def authority() -> Authority:
     """Return the authority of all tests."""
-    return Authority.mint("tests", _TERMS, now=_NOW)
+    return Authority.mint("tests", TERMS, now=NOW)
 
 
 def authorities(plan: Plan) -> dict[str, Leaf]:
@@ -80,14 +81,14 @@ def authorities(plan: Plan) -> dict[str, Leaf]:
 
 @cache
 def _further(name: str, algorithm: Algorithm) -> Leaf:
-    made = Authority.mint(f"tests {name}", replace(_TERMS, algorithm=algorithm), now=_NOW)
+    made = Authority.mint(f"tests {name}", replace(TERMS, algorithm=algorithm), now=NOW)
     return Leaf(certificate=made.certificate, key=made.key_pem(None))
 
 
 def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | None = None) -> Materials:
     """Return real certificates and, unless `programs` says otherwise, programs that are only names."""
     leaves: dict[str, Leaf] = {
-        request.name: authority().issue(request, _TERMS, now=_NOW)
+        request.name: authority().issue(request, TERMS, now=NOW)
         for component in chosen(plan)
         for request in component.leaves(plan, node)
     }
@@ -106,7 +107,7 @@ def materials(plan: Plan, node: NodePlan, *, programs: Mapping[str, bytes] | Non
         fetched=fetched,
         leaves=leaves,
         trust=authority().trust,
-        revocations=authority().revocations({}, now=_NOW),
+        revocations=authority().revocations({}, now=NOW),
         token="edge-0123456789abcdef",  # noqa: S106 - of a test
         authorities=authorities(plan),
         secret=lambda purpose: hashlib.sha256(purpose.encode()).hexdigest(),

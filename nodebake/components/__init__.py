@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodebake.components import base, board, etcd, firewall, flannel
+from nodebake.components import base, board, etcd, firewall, flannel, k3s
 
 if TYPE_CHECKING:
     from nodebake.components.contract import Component
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COMPONENTS: tuple[Component, ...] = (
     etcd.COMPONENT,
     flannel.COMPONENT,
+    k3s.COMPONENT,
     firewall.COMPONENT,
     base.COMPONENT,
     board.COMPONENT,

@@ -47,15 +47,16 @@ class Rule:
     def __str__(self) -> str:
         opening = self.opening
         callers = "anyone" if self.sources is None else ", ".join(chain(*self.sources.values())) or "nobody"
-        where = f" of every {opening.role}" if opening.role else ""
+        where = f" of {', '.join(opening.nodes)}" if opening.nodes else ""
         return f"{opening.protocol} {opening.port}{where} ({opening.name}) from {callers}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirewallPart:
-    """What may come in, in order."""
+    """What may come in, in order; and whose traffic may as a whole, by family."""
 
     rules: tuple[Rule, ...]
+    trusted: dict[str, tuple[str, ...]]
 
 
 def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
@@ -63,7 +64,10 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     firewall = plan.profile.firewall
     if firewall is None:
         return plan, []
-    part = FirewallPart(rules=(*_of_components(plan, firewall), *_of_the_user(firewall)))
+    part = FirewallPart(
+        rules=(*_of_components(plan, firewall), *_of_the_user(firewall)),
+        trusted=_sources([ip_network(one) for one in plan.needs.trusted]),
+    )
     settings = [
         Setting(path=f"firewall.rules[{index}]", value=str(rule), origin="derived")
         for index, rule in enumerate(part.rules)
@@ -79,9 +83,12 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     """Return the node's rules, and the service that loads them before the network comes up."""
     del materials
-    rules = [rule for rule in plan.part(FirewallPart).rules if rule.opening.role in {None, node.role}]
+    part = plan.part(FirewallPart)
+    rules = [rule for rule in part.rules if not rule.opening.nodes or node.name in rule.opening.nodes]
     path, target = _ENABLED[plan.init]
-    tree = render("firewall", ["any", plan.init], {"rules": rules})
+    interface = plan.profile.network.interface
+    values = {"rules": rules, "trusted": part.trusted, "interface": interface}
+    tree = render("firewall", ["any", plan.init], values)
     return Baked(root=merge(tree, Tree({path: link(target)})))
 
 

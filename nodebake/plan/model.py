@@ -79,14 +79,14 @@ class Opening:
         port: its number.
         protocol: of the transport.
         callers: `nodes` are those of the cluster, `clients` also who the profile's firewall names.
-        role: the nodes that have it; all if it is None.
+        nodes: names of the nodes that have it; all if it is empty.
         name: what listens there.
     """
 
     port: int
     protocol: Protocol = "tcp"
     callers: Callers
-    role: Literal["member", "client"] | None = None
+    nodes: tuple[str, ...] = ()
     name: str
 
 
@@ -119,6 +119,8 @@ class Needs:
         sysctl: kernel settings; the profile's own win.
         openings: ports it listens on.
         mounts: file systems besides the data partition.
+        trusted: networks of its own that may call anything.
+        names: further names that every node resolves, each to these addresses.
     """
 
     packages: tuple[str, ...] = ()
@@ -126,6 +128,8 @@ class Needs:
     sysctl: Mapping[str, int | str] = field(default_factory=dict)
     openings: tuple[Opening, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    trusted: tuple[str, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def plus(self, other: Needs) -> Needs:
         """Return both, each thing once."""
@@ -135,6 +139,8 @@ class Needs:
             sysctl={**self.sysctl, **other.sysctl},
             openings=tuple(dict.fromkeys((*self.openings, *other.openings))),
             mounts=tuple(dict.fromkeys((*self.mounts, *other.mounts))),
+            trusted=tuple(dict.fromkeys((*self.trusted, *other.trusted))),
+            names={**self.names, **other.names},
         )
 
 
@@ -216,6 +222,10 @@ class Plan:
     def has(self, kind: type) -> bool:
         """Tell whether a component decided a part of this class."""
         return any(isinstance(part, kind) for part in self.parts)
+
+    def also_from(self, path: Path) -> Plan:
+        """Return the plan as one that a further file went into."""
+        return replace(self, files=(*self.files, path))
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it: the same on every machine."""

@@ -26,7 +26,7 @@ class Firewall(Section):
     """A packet filter (nftables) on every node; without this section there is none."""
 
     clients: OneOrMany[IpNetwork] | None = None
-    """Networks that may call etcd's client port, besides the nodes; default: the nodes' own networks."""
+    """Networks that may call etcd and Kubernetes' API, besides the nodes; default: the nodes' own."""
     ssh: OneOrMany[IpNetwork] | None = None
     """Networks that may log in; default: anyone."""
     ports: tuple[OpenPort, ...] = ()

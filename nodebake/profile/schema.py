@@ -12,6 +12,7 @@ from pydantic import Field
 from nodebake.profile.etcd import Etcd
 from nodebake.profile.firewall import Firewall
 from nodebake.profile.flannel import Flannel
+from nodebake.profile.k3s import K3s
 from nodebake.profile.pki import Pki
 from nodebake.profile.section import Section, Switched
 from nodebake.profile.types import (
@@ -175,6 +176,8 @@ class Profile(Section):
     """etcd's version, storage and tuning."""
     flannel: Switched[Flannel] = None
     """A network for containers over all nodes; without this section there is none."""
+    k3s: Switched[K3s] = None
+    """Kubernetes (k3s) with this etcd as its datastore; without this section there is none."""
     firewall: Switched[Firewall] = None
     """A packet filter (nftables) on every node; without this section there is none."""
     pki: Pki = Pki()

@@ -96,9 +96,11 @@ def _not_whole(written: Written) -> tuple[str, str]:
 _WRONG_TYPE: Mapping[str, Callable[[Written], tuple[str, str]]] = {
     "string_type": _not_text,
     "int_type": _not_whole,
+    "bool_type": lambda written: (f"{told(written.value)} is neither true nor false", "write one of them"),
     "model_type": lambda written: (
-        f"{told(written.value)} is not a mapping",
-        "write keys with values under it",
+        ("this section cannot be switched off", "remove the line, or write keys with values under it")
+        if written.value is False
+        else (f"{told(written.value)} is not a mapping", "write keys with values under it")
     ),
     "dict_type": lambda written: (
         f"{told(written.value)} is not a mapping",

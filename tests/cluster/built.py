@@ -11,12 +11,14 @@ import yaml
 from nodebake.components import chosen
 from nodebake.pipeline import Options, build, resolve
 from nodebake.progress import Silent
+from tests.k3s_stub import RELEASE
 from tests.need import CACHE, ROOT, need_input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.plan import Plan
+    from tests.k3s_stub import Stubbed
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,24 @@ class Built:
         return self.out / "operator"
 
 
-def bake(profile: str | Path, directory: Path, *, vault: Path | None = None) -> Built:
-    """Build a profile into `directory`/build, with the vault `directory`/vault unless another is given."""
+def bake(
+    profile: str | Path, directory: Path, *, vault: Path | None = None, stubs: Stubbed | None = None
+) -> Built:
+    """Build a profile into `directory`/build, with the vault `directory`/vault unless another is given.
+
+    A profile with k3s is built with `stubs` in its place.
+    """
     plan = resolve(str(profile))
     for want in (one for component in chosen(plan) for one in component.wants(plan)):
-        need_input(want)
+        if not (stubs and want.version == RELEASE):
+            need_input(want)
     out = directory / "build" / plan.name
     options = Options(
-        out=out, vault=vault or directory / "vault" / plan.name, lock=ROOT / "sources.lock", cache=CACHE
+        out=out,
+        vault=vault or directory / "vault" / plan.name,
+        lock=stubs.lock if stubs else ROOT / "sources.lock",
+        cache=CACHE,
+        mirror=stubs.mirror if stubs else None,
     )
     build(plan, options=options, progress=Silent(), ask=None)
     return Built(plan, out)

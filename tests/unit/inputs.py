@@ -84,16 +84,16 @@ etcdctl = {{package = "etcd-client", member = "usr/bin/etcdctl"}}
     return path
 
 
-def pin_file(lock: Path, name: str, version: str, content: bytes, arch: str = HOST) -> str:
+def pin_file(lock: Path, name: str, version: str, content: bytes, *, file: str = "") -> str:
     """Pin a file that is no archive and does not say its version; return the name that a mirror has it by."""
     with lock.open("a") as text:
         text.write(f"""
 [{name}]
 url = "http://upstream.invalid/v{{version}}/{name}{{arch}}"
-files = ["{name}"]
-arches = {{{arch} = "-host"}}
+files = ["{file or name}"]
+arches = {{{HOST} = "-host"}}
 [{name}.releases."{version}"]
-sha256.{arch} = "{hashlib.sha256(content).hexdigest()}"
+sha256.{HOST} = "{hashlib.sha256(content).hexdigest()}"
 confidence = "C"
 confirmed = false
 """)

@@ -136,7 +136,7 @@ def test_plan_tells_who_may_call_what(tmp_path: Path) -> None:
     """Every rule is a line of the plan, and what the medium lacks is a warning."""
     plan = plan_of(tmp_path, firewall={})
     rules = [one.value for one in plan.settings if one.path.startswith("firewall.rules")]
-    assert "tcp 2379 of every member (etcd for clients) from 192.168.7.0/24" in rules
+    assert "tcp 2379 of m1, m2, m3 (etcd for clients) from 192.168.7.0/24" in rules
     assert any("nftables: not on Alpine's release medium" in warning for warning in plan.warnings)
 
 

@@ -84,6 +84,17 @@ def test_readme_names_every_profile() -> None:
     assert set(names()) == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.MULTILINE))
 
 
+def test_every_profile_is_linked_to_what_proves_it() -> None:
+    """Whatever stands for a hand-made system names tests, and those tests name the profile."""
+    for row in re.findall(r"^\| `[a-z0-9-]+` \|.*$", README, re.MULTILINE):
+        name, _, replaced, proof = (cell.strip() for cell in row.strip("|").split("|"))
+        linked = [ROOT / path for path in re.findall(r"\]\((tests/[^)]+)\)", proof)]
+        assert linked, name
+        for path in linked if replaced else ():
+            about = path.read_text(encoding="utf-8")
+            assert f'"{name.strip("`")}"' in about, f"{path} is not about {name}"
+
+
 def test_reference_is_up_to_date() -> None:
     """docs/profile-reference.md is what the schema says; `./invoke schema --markdown` writes it."""
     assert (ROOT / "docs/profile-reference.md").read_text() == markdown(schema())

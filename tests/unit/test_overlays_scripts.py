@@ -9,7 +9,7 @@ import pytest
 
 from nodebake.command import run
 from nodebake.overlay import OVERLAYS
-from tests.components import DEBIAN, KEY, baked, plan_of
+from tests.components import DEBIAN, K3S, KEY, baked, plan_of
 from tests.need import need, need_root, shared
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ USERS = {"users": [{"name": "ada", "ssh_authorized_keys": [KEY], "groups": ["whe
 
 
 def _scripts(tree: Tree) -> dict[str, bytes]:
-    shell = ("etc/profile.d/", "etc/conf.d/", "etc/nodebake/etcd")
+    shell = ("etc/profile.d/", "etc/conf.d/", "etc/nodebake/etcd", "etc/nodebake/k3s")
     return {
         path: entry.content
         for path, entry in tree.items()
@@ -34,8 +34,8 @@ def test_scripts_are_posix_sh(tmp_path: Path, os: str) -> None:
     """Shellcheck finds nothing in any script or sourced file, and busybox can parse them all."""
     shellcheck = need("shellcheck", package="shellcheck")
     busybox = need("busybox", package="busybox-static")
-    scripts = _scripts(baked(plan_of(tmp_path, access=USERS, **(DEBIAN if os == "debian" else {}))))
-    assert {"usr/local/lib/nodebake/etcd-prepare", "etc/nodebake/etcd"} <= set(scripts)
+    scripts = _scripts(baked(plan_of(tmp_path, access=USERS, k3s=K3S, **(DEBIAN if os == "debian" else {}))))
+    assert {"usr/local/lib/nodebake/k3s-run", "etc/nodebake/etcd", "etc/nodebake/k3s"} <= set(scripts)
     for path, content in scripts.items():
         file = tmp_path / path.replace("/", "_")
         file.write_bytes(content)

@@ -12,7 +12,8 @@ import pytest
 from nodebake.command import run
 from nodebake.formats.card import ext4
 from nodebake.formats.card.layout import LINUX, MIB, Partition
-from tests.components import KEY, baked, laid, plan_of, text
+from nodebake.tree import merge
+from tests.components import K3S, KEY, baked, laid, plan_of, text
 from tests.need import need, need_root
 from tests.unit.diskless import SECTOR, Card, card
 
@@ -42,9 +43,10 @@ def _root(tree: Tree, root: Path) -> Path:
 def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
     """systemd-analyze verify finds no unknown key, no bad value and no missing program."""
     analyze = need("systemd-analyze", package="systemd")
-    root = _root(baked(plan_of(tmp_path, **GROWN)), tmp_path / "root")
+    plan = plan_of(tmp_path, **GROWN, k3s=K3S)
+    root = _root(merge(baked(plan, "m1"), baked(plan, "m3")), tmp_path / "root")
     shutil.copytree("/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
-    units = ["etcd.service", "data.mount"]
+    units = ["etcd.service", "data.mount", "k3s.service", "k3s-agent.service"]
     units += [f"nodebake-{name}.service" for name in ("accounts", "firewall", "partition")]
     options = [f"--root={root}", "--recursive-errors=one", "--man=no"]
     run([analyze, "verify", *options, *(root / "etc/systemd/system" / unit for unit in units)])

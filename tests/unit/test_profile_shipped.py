@@ -70,7 +70,11 @@ def test_schema_knows_extends() -> None:
     assert "extends" in made["properties"]
     usual = {
         "required": ["schema", "cluster", "machine", "nodes", "outputs"],
-        "properties": {"cluster": {"required": ["name"]}, "machine": {"required": ["os"]}},
+        "properties": {
+            "cluster": {"required": ["name"]},
+            "machine": {"required": ["os"]},
+            "k3s": {"required": ["version", "servers"]},  # of one that is there
+        },
     }
     assert [{"required": ["extends"]}, usual] == made["anyOf"]
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"

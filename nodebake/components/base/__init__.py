@@ -86,6 +86,17 @@ def _hosts(plan: Plan) -> Iterator[str]:
     for member in plan.members:
         for ip in member.ips if plan.shared_names else ():
             yield f"{ip} {' '.join(plan.shared_names)}"
+    for ip, names in _further_names(plan).items():
+        yield f"{ip} {' '.join(names)}"
+
+
+def _further_names(plan: Plan) -> Mapping[str, list[str]]:
+    """Return what components call further, by address."""
+    found: dict[str, list[str]] = {}
+    for name, addresses in plan.needs.names.items():
+        for ip in addresses:
+            found.setdefault(ip, []).append(name)
+    return found
 
 
 def _grown(plan: Plan) -> bool:

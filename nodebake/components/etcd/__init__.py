@@ -36,10 +36,11 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     if unknown:
         return plan, unknown
     part, settings = resolve(loaded, plan)
+    members = tuple(node.name for node in plan.members)
     needs = Needs(
         openings=(
-            Opening(port=part.client_port, callers="clients", role="member", name="etcd for clients"),
-            Opening(port=part.peer_port, callers="members", role="member", name="etcd among members"),
+            Opening(port=part.client_port, callers="clients", nodes=members, name="etcd for clients"),
+            Opening(port=part.peer_port, callers="members", nodes=members, name="etcd among members"),
         ),
         mounts=(Mount(name="wal", device=part.wal_device, mountpoint=part.wal_mount, role="member"),)
         if part.wal_device
