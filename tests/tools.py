@@ -64,6 +64,7 @@ TOOLS = {
     "syslinux": "syslinux",
     "systemd-analyze": "systemd",
     "tar": "tar",
+    "umount": "mount",
     "unshare": "util-linux",
     "update-binfmts": "binfmt-support",
     "xorriso": "xorriso",

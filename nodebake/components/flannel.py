@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nodebake.profile.flannel import Flannel
     from nodebake.profile.load import Loaded
 
-_LEAF = "flannel"
+_LEAF = _USER = "flannel"
 _PORTS = {"vxlan": 8472, "wireguard": 51820}  # flannel's Documentation/backends.md
 _MODULES = {"vxlan": ("vxlan",), "wireguard": ("wireguard",)}
 # Packets between containers of one node pass a bridge, and must meet the same rules as those that are routed.
@@ -84,7 +84,13 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
     ]
     port = _PORTS.get(flannel.backend)
     openings = (Opening(port=port, protocol="udp", callers="nodes", name="flannel"),) if port else ()
-    needs = Needs(packages=("iptables",), modules=part.modules, sysctl=_SYSCTL, openings=openings)
+    needs = Needs(
+        packages=("iptables",),
+        modules=part.modules,
+        sysctl=_SYSCTL,
+        openings=openings,
+        users={_USER: (f"{flannel.prefix}/",)},
+    )
     planned = with_part(plan, part, settings, tuple(_warnings(plan, flannel)), needs)
     return planned, list(_problems(loaded, plan, flannel))
 
@@ -98,7 +104,7 @@ def wants(plan: Plan) -> tuple[Want, ...]:
 def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
     """Return flannel's own client certificate: etcd's RBAC can keep this user to its prefix."""
     del plan
-    return (LeafRequest(holder=node.name, name=_LEAF, common_name="flannel", usages=("client",)),)
+    return (LeafRequest(holder=node.name, name=_LEAF, common_name=_USER, usages=("client",)),)
 
 
 def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a component asks of the operating system, which others bake.
+    """What a component asks of the operating system and of etcd, which others bake.
 
     Attributes:
         packages: Alpine's, by name.
@@ -121,6 +121,7 @@ class Needs:
         mounts: file systems besides the data partition.
         trusted: networks of its own that may call anything.
         names: further names that every node resolves, each to these addresses.
+        users: of etcd, by common name, each with the beginnings of the keys that it reads and writes.
     """
 
     packages: tuple[str, ...] = ()
@@ -130,6 +131,7 @@ class Needs:
     mounts: tuple[Mount, ...] = ()
     trusted: tuple[str, ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def plus(self, other: Needs) -> Needs:
         """Return both, each thing once."""
@@ -141,6 +143,7 @@ class Needs:
             mounts=tuple(dict.fromkeys((*self.mounts, *other.mounts))),
             trusted=tuple(dict.fromkeys((*self.trusted, *other.trusted))),
             names={**self.names, **other.names},
+            users={**self.users, **other.users},
         )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nodebake.profile.section import Section
+from nodebake.profile.section import Section, Switched
 from nodebake.profile.types import (
     AbsolutePath,
     ByteSize,
     Device,
+    Like,
     Retention,
     Scalar,
     Version,
@@ -34,6 +35,58 @@ class TlsPaths(Section):
     """The node's own client certificate, for etcdctl."""
     client_key: AbsolutePath = "/etc/etcd/pki/client.key"
     """The node's own client key."""
+
+
+AccountName = Annotated[
+    str,
+    Like(
+        r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}",
+        "a name for etcd; write letters, digits and ._@-, beginning with a letter or digit",
+    ),
+]
+KeyPrefix = Annotated[
+    str,
+    Like(
+        r"|[A-Za-z0-9/][A-Za-z0-9/._:@-]*",
+        "the beginning of a key; write letters, digits and /._:@-, such as /app/, or nothing for all keys",
+    ),
+]
+
+
+class Grant(Section):
+    """Keys that a role may use."""
+
+    prefix: KeyPrefix
+    """What they begin with; `""` is all keys."""
+    permission: Literal["read", "write", "readwrite"] = "readwrite"
+    """What may be done with them."""
+
+
+class EtcdRole(Section):
+    """A set of grants with a name."""
+
+    name: AccountName
+    """The role's name."""
+    grants: tuple[Grant, ...] = ()
+    """What it may use."""
+
+
+class EtcdUser(Section):
+    """Somebody who is let in by a certificate with that common name."""
+
+    name: AccountName
+    """The common name; `certs.operator` issues the certificate."""
+    roles: tuple[AccountName, ...] = ()
+    """Names of roles; `root` may do everything."""
+
+
+class Auth(Section):
+    """etcd's users and roles, made once; after that they are yours, to change with etcdctl as root."""
+
+    roles: tuple[EtcdRole, ...] = ()
+    """Roles besides `root`."""
+    users: tuple[EtcdUser, ...] = ()
+    """Users besides `root` (the operator), the nodes, and what the components ask for."""
 
 
 class Etcd(Section):
@@ -85,5 +138,7 @@ class Etcd(Section):
     """How much etcd writes to its log."""
     tls: TlsPaths = TlsPaths()
     """Where certificates and keys lie on a node."""
+    auth: Switched[Auth] = None
+    """Users and roles: whoever has a certificate may do only what its user may. Without it, everything."""
     settings: dict[str, Scalar] = Field(default_factory=dict)
     """Further settings of etcd's configuration file by its own names; checked against the version."""

@@ -10,7 +10,7 @@ import pytest
 from nodebake.command import run
 from tests.cluster.built import Built, bake, write_profile
 from tests.cluster.cluster import Cluster, empty
-from tests.cluster.desk import SERVED, Tool
+from tests.cluster.desk import GAP, SERVED, Tool
 from tests.cluster.sshd import keypair, serve
 from tests.cluster.unit import Systemd
 from tests.need import need, need_root
@@ -106,3 +106,16 @@ def served(
             machine.service.start()
         cluster.formed()
         yield cluster, Tool(cluster.desk, profile, tmp_path / "vault/kept", identity)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how long somebody who wrote all the time was kept waiting, and by what."""
+    calls = [one for one in terminalreporter.getreports("passed") if one.when == "call"]
+    shown = {
+        one.nodeid: [line for line in one.capstdout.splitlines() if line.startswith(GAP)] for one in calls
+    }
+    if any(shown.values()):
+        terminalreporter.section("longest waits for an acknowledged write")
+    for test, lines in shown.items():
+        for line in lines:
+            terminalreporter.write_line(f"{line.removeprefix(GAP).strip()} ({test.rpartition('::')[2]})")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # seconds for one command of the tool
 SOME = 5  # keys
+GAP = "gap:"  # begins a line of a test's output that is shown in the end
 SERVED = ("n1", "n2", "n3")  # the members of the fixture `served`
 
 
@@ -83,7 +84,7 @@ class Putter:
 def busy(desk: Desk, prefix: str) -> Iterator[Writer]:
     """Have somebody write to the end of the block: no request may fail, and no acknowledged key be lost.
 
-    The longest time between two acknowledgements after each `mark` is shown with the test's output.
+    The longest time between two acknowledgements after each `mark` is shown when all tests have run.
     """
     putter = Putter(desk)
     with writing(putter, prefix, clock=time.monotonic) as writer:
@@ -92,7 +93,8 @@ def busy(desk: Desk, prefix: str) -> Iterator[Writer]:
         yield writer
         count = writer.count
         until("keys are acknowledged still", lambda: writer.count >= count + SOME)
-    print(f"{writer.count} keys", *writer.stalls(), sep="\n")  # noqa: T201 - the figures
+    for gap in writer.stalls():
+        print(f"{GAP} {gap.seconds:.3f} s: {gap.why}")  # noqa: T201 - the figures
     lines = desk.etcdctl("get", "--prefix", prefix).splitlines()
     there = dict(zip(lines[::2], lines[1::2], strict=True))
     assert {key: there.get(key) for key in writer.acknowledged} == writer.acknowledged

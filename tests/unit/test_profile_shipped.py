@@ -83,7 +83,15 @@ def test_schema_knows_extends() -> None:
 def test_schema_asks_for_keys_only_in_items_of_lists() -> None:
     """Sections are merged with those of the extended profile and may be incomplete; lists are replaced."""
     demanding = {name: value["required"] for name, value in schema()["$defs"].items() if "required" in value}
-    items = {"Node": ["name", "address"], "OpenPort": ["port"], "User": ["name"], "UserOverlay": ["path"]}
+    items = {
+        "EtcdRole": ["name"],
+        "EtcdUser": ["name"],
+        "Grant": ["prefix"],
+        "Node": ["name", "address"],
+        "OpenPort": ["port"],
+        "User": ["name"],
+        "UserOverlay": ["path"],
+    }
     assert items == demanding
 
 

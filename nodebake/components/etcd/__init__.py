@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodebake.components.contract import DESK, Baked, Component, Desk, Materials, Want
-from nodebake.components.etcd import checks
+from nodebake.components.etcd import accounts, checks
 from nodebake.components.etcd.config import conf_yml, rehearsal_yml
 from nodebake.components.etcd.part import CONFIG_FILE, REHEARSAL_FILE, SNAPSHOT_FILE, EtcdPart, Pair
 from nodebake.components.etcd.resolve import resolve
@@ -48,7 +48,7 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
         packages=("e2fsprogs",) if part.wal_device else (),
     )
     planned = with_part(plan, part, settings, tuple(checks.warnings(plan, part)), needs)
-    return planned, list(checks.problems(loaded, plan, part))
+    return planned, [*checks.problems(loaded, plan, part), *accounts.problems(loaded, plan)]
 
 
 def wants(plan: Plan) -> tuple[Want, ...]:
@@ -187,6 +187,9 @@ def _service(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
         "snapshot": SNAPSHOT_FILE if materials.snapshot else "",
     }
     tree = render("etcd", ["any", plan.init], values)
+    if plan.profile.etcd.auth:
+        local = f"https://127.0.0.1:{part.client_port}"
+        tree = merge(tree, render("etcd", ["auth"], {"endpoint": local, "steps": accounts.steps(plan)}))
     if materials.snapshot:
         tree = merge(tree, Tree({SNAPSHOT_FILE: file(materials.snapshot, 0o600, shared=True)}))
     if plan.init == "openrc":

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["COMPONENT", "K3sPart", "bake", "decide", "desk", "leaves", "wants"]
 
 _KUBELET, _FLANNEL = 10250, {"vxlan": 8472, "wireguard-native": 51820}  # docs.k3s.io, Requirements
+# As a user of etcd: Kubernetes' objects, its compactor's key, and what k3s's servers share before there is an API.
+_USER, _KEYS = "k3s", ("/registry/", "compact_rev_key", "/bootstrap/")
 _IMAGES = "k3s-airgap-images.tar.zst"
 _BIN, _SHARE, _MEDIUM = "/usr/local/bin", "/usr/local/share/nodebake", "k3s"
 # docs.k3s.io, "Using Custom CA Certificates": with these under server/tls k3s makes none of its own. It asks
@@ -90,7 +92,7 @@ def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
     """Return a server's client certificate for etcd."""
     if plan.part(K3sPart).roles.get(node.name) != "server":
         return ()
-    return (LeafRequest(holder=node.name, name=LEAF, common_name="k3s", usages=("client",)),)
+    return (LeafRequest(holder=node.name, name=LEAF, common_name=_USER, usages=("client",)),)
 
 
 def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:
@@ -214,6 +216,7 @@ def _needs(plan: Plan, k3s: K3s, part: K3sPart) -> Needs:
         openings=tuple(openings),
         trusted=(str(k3s.cluster_cidr), str(k3s.service_cidr)),
         names=dict.fromkeys(part.names, addresses),
+        users={_USER: _KEYS},
     )
 
 
