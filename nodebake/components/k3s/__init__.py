@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPONENT", "K3sPart", "bake", "decide", "desk", "leaves", "wants"]
 
 _KUBELET, _FLANNEL = 10250, {"vxlan": 8472, "wireguard-native": 51820}  # docs.k3s.io, Requirements
-# As a user of etcd: Kubernetes' objects, its compactor's key, and what k3s's servers share before there is an API.
+# As a user of etcd: Kubernetes' objects, its compactor's key, what servers share before there is an API.
 _USER, _KEYS = "k3s", ("/registry/", "compact_rev_key", "/bootstrap/")
 _IMAGES = "k3s-airgap-images.tar.zst"
 _BIN, _SHARE, _MEDIUM = "/usr/local/bin", "/usr/local/share/nodebake", "k3s"
