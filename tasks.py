@@ -173,14 +173,37 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         room.run(plan, room.Wanted(node=node, every=all_, device=device, files=files), options)
 
 
-@task(help={"profile": PROFILE, "json": "as JSON, for programs"})
-def plan(_: Context, profile: str = "", json: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
+@task(
+    help={
+        "profile": PROFILE,
+        "diff": "what it means for running nodes that the profile has changed since the last build",
+        "json": "as JSON, for programs",
+        "out": "directory of that build (default: build/<profile>)",
+    }
+)
+def plan(
+    _: Context,
+    profile: str = "",
+    diff: bool = False,  # noqa: FBT001, FBT002 - a flag
+    json: bool = False,  # noqa: FBT001, FBT002 - a flag
+    out: str = "",
+) -> None:
     """Show what would be built: every decided value and where it came from."""
+    flags = console.Flags(profile=profile, out=out)
     with console.session():
         from nodebake import pipeline
 
-        decided = pipeline.resolve(console.Flags(profile=profile).named())
-    console.say(console.plan_as_json(decided) if json else console.plan_as_text(decided))
+        decided = pipeline.resolve(flags.named())
+        if diff:
+            from nodebake import upkeep
+
+            options = flags.options(decided)
+            rows = upkeep.compare(decided, options)
+            show = console.differences_as_json if json else console.differences_as_text
+            said = show(options.out, rows)
+        else:
+            said = console.plan_as_json(decided) if json else console.plan_as_text(decided)
+    console.say(said)
 
 
 @task(help={"markdown": "as the profile reference, for people"})

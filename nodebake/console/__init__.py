@@ -14,6 +14,7 @@ from nodebake.console.certificates import (
     revoked_as_text,
     rotated_as_text,
 )
+from nodebake.console.differences import differences_as_json, differences_as_text
 from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.progress import Lines, bars
 from nodebake.console.provenance import inspected_as_json, inspected_as_text
@@ -34,6 +35,8 @@ __all__ = [
     "built",
     "certificates_as_json",
     "certificates_as_text",
+    "differences_as_json",
+    "differences_as_text",
     "duration",
     "inspected_as_json",
     "inspected_as_text",

@@ -9,7 +9,7 @@ from nodebake import stamp
 from nodebake.components import COMPONENTS
 from nodebake.errors import ProfileError
 from nodebake.formats.writing import private, replace
-from nodebake.pipeline import imaging, result, workshop
+from nodebake.pipeline import imaging, outline, result, workshop
 from nodebake.pipeline.notes import notes
 from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import read
@@ -94,6 +94,9 @@ def _bake(
         manifest = result.manifest(plan, options, oven.epoch, oven.fetched, written)
         vault.record(oven.holders(manifest))
         result.finish(oven.out, manifest)
+        drawn = outline.outlines(plan, supplies.users)
+        made = {node.name: drawn[node.name] for node in nodes}
+        outline.write(oven.out, made, others=manifest.nodes, epoch=oven.epoch)
         # The last row of each is the one in use: those before it may have expired long ago.
         ends = {row.key: int(row.facts.not_after.timestamp()) for row in vault.ledger()}
     return manifest, min(ends[key] for key in oven.secrets.leaves)

@@ -59,9 +59,18 @@ def supplies(plan: Plan, options: Options, progress: Progress) -> Supplies:
         ProfileError, UsageError: the user's files cannot be read.
         InputError: a program could not be had or did not verify.
     """
+    given = users(plan)
+    return Supplies(fetched=_fetch(plan, options, progress), users=given)
+
+
+def users(plan: Plan) -> Tree:
+    """Return the user's own files.
+
+    Raises:
+        ProfileError, UsageError: they cannot be read.
+    """
     with _placed(plan):
-        users = bakery.user_overlays(plan)
-    return Supplies(fetched=_fetch(plan, options, progress), users=users)
+        return bakery.user_overlays(plan)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.upkeep.artefacts import OPERATOR, serials_in
 from nodebake.upkeep.backing import Backup, backup, restore
+from nodebake.upkeep.consequences import Consequence, compare
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.renewing import Renewal, Renewed, renew
 from nodebake.upkeep.replacing import Replaced, Replacement, exchange
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "APPLY",
     "Backup",
+    "Consequence",
     "Renewal",
     "Renewed",
     "Replaced",
@@ -36,6 +38,7 @@ __all__ = [
     "backup",
     "certificates",
     "check",
+    "compare",
     "exchange",
     "renew",
     "restore",

@@ -69,7 +69,8 @@ def test_everything_written_is_in_the_manifest_and_the_sums(first: Path) -> None
     """The index, the sums and the disk agree; sha256sum checks them."""
     manifest = Manifest.from_json((first / "out/manifest.json").read_text())
     out = first / "out"
-    assert set(contents(out)) == {item.path for item in manifest.artifacts} | {"manifest.json", "SHA256SUMS"}
+    index = {"manifest.json", "SHA256SUMS", "plan.json"}
+    assert set(contents(out)) == {item.path for item in manifest.artifacts} | index
     command.run([need("sha256sum", package="coreutils"), "--check", "--strict", "SHA256SUMS"], cwd=out)
     for item in manifest.artifacts:
         content = (out / item.path).read_bytes()
