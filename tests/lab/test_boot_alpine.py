@@ -22,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     "scenario",
     [
         *("cold,power-cut", "no-clock", "staggered"),
-        *map(when_asked_for, ("cold,partition,node-loss", "no-data-disk", "wrong-card")),
+        *map(when_asked_for, ("cold,partition,node-loss", "no-data-disk,wrong-card")),
     ],
 )
 def test_the_cluster_gets_through(cluster: Cluster, scenario: str) -> None:

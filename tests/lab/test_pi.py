@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,9 +47,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     return Cluster(plan=plan, out=options.out)
 
 
-# A Pi has no clock, so `no-clock` is `cold` once more.
+# A Pi has no clock, so `no-clock` is `cold` once more: one boot shows both.
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("scenario", ["cold", when_asked_for("no-clock")])
+@pytest.mark.parametrize("scenario", ["cold", *map(when_asked_for, ("no-clock", "cold,power-cut"))])
 def test_three_pis_become_a_cluster(cluster: Cluster, scenario: str) -> None:
     """Firmware rules, eth0, the data partition grown on the card, a start in 1970: the cluster is healthy."""
     cluster.boot(scenario)
@@ -56,6 +58,14 @@ def test_three_pis_become_a_cluster(cluster: Cluster, scenario: str) -> None:
     assert ("passed", []) == cluster.verdict()
     assert [["power", "firmware"]] * 3 == [events[:2] for events in stages]
     assert [True] * 3 == ["healthy" in events for events in stages]
+    assert [{1970}] * 3 == [years_of_starts(cluster, node.name) for node in cluster.plan.nodes]
+
+
+def years_of_starts(cluster: Cluster, name: str) -> set[int]:
+    """Return in which years a machine's kernel started, as it says itself when it begins to audit."""
+    console = (cluster.out / f"lab/{name}.console.log").read_text(encoding="utf-8")
+    starts = re.findall(r"audit: type=2000 audit\((\d+)\.", console)
+    return {datetime.fromtimestamp(int(seconds), UTC).year for seconds in starts}
 
 
 def test_a_card_that_the_firmware_refuses_is_said(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import re
 import stat
 import tempfile
 from pathlib import Path
@@ -14,6 +13,8 @@ from nodebake.lab.initramfs import closure
 from nodebake.tree import Tree, file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.lab.standin.parts import Parts
 
 _FILESYSTEMS = ("squashfs", "loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8", "ext4")
@@ -34,14 +35,31 @@ def indexed(parts: Parts) -> Tree:
     Raises:
         InputError: depmod is missing.
     """
+    files = {}
+    for path, entry in parts.below("usr/lib/modules/").items():
+        packed = path.endswith(".ko.xz")
+        files[path.removesuffix(".xz")] = lzma.decompress(entry.content) if packed else entry.content
+    return _with_indexes(files, parts.release)
+
+
+def for_initramfs(tree: Tree, release: str, flavour: str) -> Tree:
+    """Return the flavour's modules and what they need, with indexes of their own, as mkinitfs makes them."""
+    dependencies = tree[f"{release}/modules.dep"].content.decode()
+    wanted = {f"{release}/{path}" for path in closure(dependencies, IN_INITRAMFS[flavour])}
+    wanted |= {f"{release}/{name}" for name in ("modules.order", "modules.builtin")}
+    few = _with_indexes({path: tree[path].content for path in wanted & {*tree}}, release)
+    return Tree({f"lib/modules/{path}": entry for path, entry in few.items()})
+
+
+def _with_indexes(files: Mapping[str, bytes], release: str) -> Tree:
+    """Return what lies below `lib/modules`, and what depmod makes of it."""
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / "lib/modules"
-        for path, entry in parts.below("usr/lib/modules/").items():
-            to = base / path.removesuffix(".xz")
+        for path, content in files.items():
+            to = base / path
             to.parent.mkdir(parents=True, exist_ok=True)
-            packed = path.endswith(".ko.xz")
-            to.write_bytes(lzma.decompress(entry.content) if packed else entry.content)
-        run([find("depmod", package="kmod"), "-b", scratch, parts.release])
+            to.write_bytes(content)
+        run([find("depmod", package="kmod"), "-b", scratch, release])
         return Tree(
             {
                 str(path.relative_to(base)): file(path.read_bytes())
@@ -49,15 +67,6 @@ def indexed(parts: Parts) -> Tree:
                 if path.is_file()
             }
         )
-
-
-def for_initramfs(tree: Tree, release: str, flavour: str) -> Tree:
-    """Return the flavour's modules and what they need, with the indexes."""
-    dependencies = tree[f"{release}/modules.dep"].content.decode()
-    wanted = {f"{release}/{path}" for path in closure(dependencies, IN_INITRAMFS[flavour])}
-    index = re.compile(rf"{re.escape(release)}/modules\..*")
-    kept = {path for path in tree if path in wanted or index.fullmatch(path)}
-    return Tree({f"lib/modules/{path}": tree[path] for path in kept})
 
 
 def modloop(tree: Tree) -> bytes:
