@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
+PROFILE = "a name in profiles/, or the path of a profile"
 
 
 @task(
@@ -33,4 +34,53 @@ def inspect(_: Context, file: str, json: bool = False) -> None:  # noqa: FBT001,
     console.say(console.inspected_as_json(finding) if json else console.inspected_as_text(path, finding))
 
 
-TASKS = (inspect,)
+@task(
+    help={
+        "profile": PROFILE,
+        "out": "directory of the build (default: build/<profile>)",
+        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        "signing_key": "a private key in PEM, Ed25519 or ECDSA (default: the vault's own, made on first use)",
+        "new_key": "make another key in the place of the vault's",
+    }
+)
+def sign(
+    _: Context,
+    profile: str = "",
+    out: str = "",
+    vault: str = "",
+    signing_key: str = "",
+    new_key: bool = False,  # noqa: FBT001, FBT002 - a flag
+) -> None:
+    """Say where a build came from, in a signed statement that lies beside it."""
+    with console.session():
+        from nodebake import pipeline, provenance
+        from nodebake.vault import signing_key as kept
+
+        flags = console.Flags(profile=profile, out=out, vault=vault)
+        plan = pipeline.resolve(flags.named())
+        options = flags.options(plan)
+        own = console.path("--signing-key", signing_key).read_bytes() if signing_key else None
+        key = own or kept(options.vault, cluster=plan.profile.cluster.name, anew=new_key)
+        verdict = provenance.sign(plan, options.out, key)
+    console.say(console.signed_as_text(options.out, None if own else options.vault, key, verdict))
+
+
+@task(
+    help={
+        "from": "directory of the build",
+        "key": "the signer's public key, PEM (default: signing.pub of the vault)",
+        "vault": "a vault that has the key (default: NODEBAKE_VAULT, or the only one in vault/ that has one)",
+        "node": "only this node's files need be there",
+    }
+)
+def verify(_: Context, from_: str = "", key: str = "", vault: str = "", node: str = "") -> None:
+    """Check that a build is what its signer signed: signature, every byte, nothing missing or added."""
+    with console.session():
+        from nodebake import provenance
+
+        out = console.path("--from", from_)
+        done = provenance.verify(out, console.verification_key(key, vault), node=node)
+    console.say(console.verified_as_text(out, done))
+
+
+TASKS = (inspect, sign, verify)

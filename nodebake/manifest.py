@@ -16,7 +16,7 @@ class Artifact:
 
     Attributes:
         kind: `apkovl`, `boot`, `user-data`, `meta-data`, `network-config`, `payload`, `seed`, `rootfs`,
-            `image`, `qcow2`, `image-zst`, `bmap`, or `operator`.
+            `image`, `qcow2`, `image-zst`, `bmap`, `renewal`, `sbom`, `image-sbom`, or `operator`.
         path: relative to the manifest, with forward slashes.
         size: bytes.
         sha256: hexadecimal digest of the whole file.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 _CODE = ("nodebake", "overlays", "sources.lock", "requirements.txt")
 _BYTECODE = "__pycache__"
-# In a vault, and in no artefact: the number of the last build's process, and the cards that were written.
-_NOT_BAKED = frozenset({"lock", "cards.json"})
+# In a vault, and in no artefact: the last build's process, the cards that were written, who signs.
+_NOT_BAKED = frozenset({"lock", "cards.json", "signing.key", "signing.pub"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,13 @@ from nodebake.console.certificates import (
 from nodebake.console.differences import differences_as_json, differences_as_text
 from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.progress import Lines, bars
-from nodebake.console.provenance import inspected_as_json, inspected_as_text
+from nodebake.console.provenance import (
+    inspected_as_json,
+    inspected_as_text,
+    signed_as_text,
+    verification_key,
+    verified_as_text,
+)
 from nodebake.console.text import as_json, built, plan_as_json, plan_as_text, published, pulled
 from nodebake.errors import NodebakeError
 
@@ -54,7 +60,10 @@ __all__ = [
     "rotated_as_text",
     "say",
     "session",
+    "signed_as_text",
     "ssh",
+    "verification_key",
+    "verified_as_text",
 ]
 
 

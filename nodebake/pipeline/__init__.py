@@ -70,8 +70,9 @@ def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     """
     imaging.check(plan, options)
     manifest, until = _bake(plan, options, progress, ask)
-    shared, used = imaging.cards(plan, manifest, options, progress)
-    manifest = result.with_images(manifest, used, imaging.images(plan, manifest, shared, options, progress))
+    ground = imaging.ground(plan, manifest, options, progress)
+    written = imaging.images(plan, manifest, ground, options, progress)
+    manifest = result.with_images(manifest, ground.used, written)
     result.finish(options.out, manifest)
     _leave_stamp(plan, options, until)
     return manifest

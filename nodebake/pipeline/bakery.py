@@ -13,6 +13,7 @@ from nodebake.formats.packing import Shared
 from nodebake.formats.writing import private
 from nodebake.overlay import user_overlay
 from nodebake.pipeline.abreast import abreast
+from nodebake.provenance import bill
 from nodebake.tree import merge
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Bakery:
         epoch: seconds since 1970 of everything that is written.
         out: the build's directory.
         digest: the plan's.
+        licences: of the programs, by the names of their inputs.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class Bakery:
     epoch: int
     out: Path
     digest: str
+    licences: Mapping[str, str]
     snapshot: bytes = field(default=b"", repr=False)
 
     def nodes(
@@ -136,11 +139,22 @@ class Bakery:
     def _node(self, node: NodePlan, shared: Shared) -> tuple[Artifact, ...]:
         baked = self.baked(node, self.materials(node))
         out = private(self.out / node.name)
-        return tuple(
+        written = tuple(
             artifact
             for kind in self.plan.profile.outputs
             for artifact in FORMATS[kind](self.plan, node, baked, out=out, epoch=self.epoch, shared=shared)
         )
+        return *written, self._bill(baked, shared).write(node, written, out=out)
+
+    def _bill(self, baked: Baked, shared: Shared) -> bill.Bill:
+        programs = {path: entry for path, entry in baked.root.items() if entry.shared}
+
+        def make() -> bill.Bill:
+            used = [one for each in self.fetched.values() for one in each.used]
+            contents = {path: entry.content for path, entry in programs.items()}
+            return bill.bill(self.plan, used, contents, licences=self.licences, epoch=self.epoch)
+
+        return shared.once(("bill", tuple(programs.items())), make)
 
     def materials(self, node: NodePlan) -> Materials:
         """Return what a node is baked from besides the plan."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nodebake.bases import alpine, debian
+from nodebake.bases import alpine, debian, packages
 from nodebake.components.base import BasePart
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats import card
 from nodebake.formats.card.layout import up
 from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
+from nodebake.provenance import bill
 from nodebake.sources import Sources, Want
 from nodebake.sources.lock import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nodebake.formats.card import Card
@@ -56,10 +57,23 @@ def check(plan: Plan, options: Options) -> None:
         debian.ready(options.base)
 
 
-def cards(
-    plan: Plan, manifest: Manifest, options: Options, progress: Progress
-) -> tuple[dict[str, Card], UsedInput]:
-    """Return what images have in common, by node, and what it was made of.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What images of one build have in common.
+
+    Attributes:
+        cards: what a node's image starts as, by node.
+        used: what it was made of.
+        system: the components of the operating system, for bills of materials.
+    """
+
+    cards: Mapping[str, Card]
+    used: UsedInput
+    system: Sequence[Mapping[str, object]]
+
+
+def ground(plan: Plan, manifest: Manifest, options: Options, progress: Progress) -> Ground:
+    """Return what images have in common.
 
     Raises:
         InputError: the operating system could not be had; says what was built all the same.
@@ -69,13 +83,20 @@ def cards(
     nodes = {name: items for name, items in manifest.nodes.items() if options.node in {"", name}}
     try:
         made, used = make(plan, nodes, options, progress)
+        licences = read(options.lock).licences
+        system = bill.packages(_packages(next(iter(made.values()))), used, licences=licences)
     except InputError as error:
         raise _not_had(error, plan, manifest, options) from error
     except OSError as error:
         raise BuildError(f"{options.cache / 'bases'} cannot be written: {error.strerror}") from error
     wanted: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
     forms = tuple(form for form, use in wanted if use)
-    return {name: replace(with_data(plan, one), forms=forms) for name, one in made.items()}, used
+    cards = {name: replace(with_data(plan, one), forms=forms) for name, one in made.items()}
+    return Ground(cards=cards, used=used, system=system)
+
+
+def _packages(card: Card) -> tuple[packages.Package, ...]:
+    return packages.of_root(card.root) if card.root else packages.of_medium(card.boot)
 
 
 def _of_alpine(
@@ -127,9 +148,9 @@ def with_data(plan: Plan, card: Card) -> Card:
 
 
 def images(
-    plan: Plan, manifest: Manifest, shared: Mapping[str, Card], options: Options, progress: Progress
+    plan: Plan, manifest: Manifest, given: Ground, options: Options, progress: Progress
 ) -> dict[str, tuple[Artifact, ...]]:
-    """Write the images of the nodes that `shared` has something for; return them by node.
+    """Write the images of the nodes that have a card in `given`; return them by node.
 
     Raises:
         InputError: a tool is not installed.
@@ -137,10 +158,13 @@ def images(
     """
 
     def write(node: NodePlan) -> tuple[Artifact, ...]:
-        own, out = contents(manifest.nodes[node.name], options.out), options.out / node.name
-        return card.write(plan, node, shared[node.name], own, out=out, epoch=manifest.epoch)
+        items, out = manifest.nodes[node.name], options.out / node.name
+        own, epoch = contents(items, options.out), manifest.epoch
+        forms = card.write(plan, node, given.cards[node.name], own, out=out, epoch=epoch)
+        before = next(item for item in items if item.kind == bill.KIND)
+        return *forms, bill.write_image(node, before, forms[0], given.system, root=options.out, epoch=epoch)
 
-    nodes = [node for node in plan.nodes if node.name in shared]
+    nodes = [node for node in plan.nodes if node.name in given.cards]
     return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
 
 

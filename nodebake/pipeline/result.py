@@ -10,6 +10,7 @@ from nodebake.formats import renewal
 from nodebake.formats.card import KINDS
 from nodebake.formats.writing import replace
 from nodebake.manifest import Artifact, Manifest
+from nodebake.provenance import PROVENANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,6 +106,8 @@ def finish(out: Path, manifest: Manifest) -> None:
         BuildError: one of them could not be written.
     """
     before = _before(out)
+    if before and before != manifest:
+        (out / PROVENANCE).unlink(missing_ok=True)  # what was signed is no more
     if before:
         _remove(out, {item.path for item in before.artifacts} - {item.path for item in manifest.artifacts})
     for name, text in ((MANIFEST, manifest.to_json()), (SUMS, manifest.sums())):

@@ -12,6 +12,7 @@ from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private
 from nodebake.pipeline import bakery
 from nodebake.sources import Sources
+from nodebake.sources.lock import read
 from nodebake.vault import open_vault
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ class Supplies:
     Attributes:
         fetched: programs by the name they were wanted by.
         users: the user's own files.
+        licences: of the programs, by the names of their inputs.
     """
 
     fetched: Mapping[str, Fetched]
     users: Tree
+    licences: Mapping[str, str]
 
 
 def nodes(plan: Plan, name: str) -> tuple[NodePlan, ...]:
@@ -60,7 +63,8 @@ def supplies(plan: Plan, options: Options, progress: Progress) -> Supplies:
         InputError: a program could not be had or did not verify.
     """
     given = users(plan)
-    return Supplies(fetched=_fetch(plan, options, progress), users=given)
+    fetched = _fetch(plan, options, progress)
+    return Supplies(fetched=fetched, users=given, licences=read(options.lock).licences)
 
 
 def users(plan: Plan) -> Tree:
@@ -121,6 +125,7 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         out=private(options.out),
         snapshot=_snapshot(vault, options.snapshot) if options.snapshot else b"",
         digest=plan.digest(),
+        licences=given.licences,
     )
 
 

@@ -16,6 +16,7 @@ from nodebake.pki.certificate import (
 )
 from nodebake.pki.chain import same_certificates
 from nodebake.pki.keys import ALGORITHMS, Algorithm, HostKey, is_encrypted, new_host_key, new_key
+from nodebake.pki.signing import key_id, public_half, sign, signed
 
 __all__ = [
     "ALGORITHMS",
@@ -32,9 +33,13 @@ __all__ = [
     "Usage",
     "describe",
     "is_encrypted",
+    "key_id",
     "new_host_key",
     "new_key",
+    "public_half",
     "same_certificates",
     "same_key",
+    "sign",
+    "signed",
     "user",
 ]

@@ -88,6 +88,7 @@ class Lock:
         built: what is built from source, likewise.
         recipes: how, by input name and version.
         debian: the fallback archive.
+        licences: SPDX expressions, by the names that inputs have in a manifest.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class Lock:
     built: Mapping[tuple[str, str, str], Pin]
     recipes: Mapping[tuple[str, str], Recipe]
     debian: Debian
+    licences: Mapping[str, str]
 
     def choices(self, want: Want) -> tuple[Pin, ...]:
         """Return what `want` is pinned to: upstream's file, what is built from source, or both.
@@ -155,13 +157,18 @@ def read(path: Path) -> Lock:
     pins: dict[tuple[str, str, str], Pin] = {}
     built: dict[tuple[str, str, str], Pin] = {}
     ways: dict[tuple[str, str], Recipe] = {}
+    licences: dict[str, str] = {}
     for name in document.names():
         if name not in {"schema", "debian"}:
             table = document.table(name)
             pins |= _pins(name, table)
             ways |= recipes(name, table)
             built |= _built(name, table, ways)
-    return Lock(path=path, pins=pins, built=built, recipes=ways, debian=_debian(document.table("debian")))
+            licences |= {name: table.value("licence", str)} if table.has("licence") else {}
+    packaged = document.table("debian")
+    licences |= packaged.texts("licences") if packaged.has("licences") else {}
+    debian = _debian(packaged)
+    return Lock(path=path, pins=pins, built=built, recipes=ways, debian=debian, licences=licences)
 
 
 def _pins(name: str, table: Table) -> dict[tuple[str, str, str], Pin]:
@@ -217,7 +224,7 @@ def _provenance(release: Table) -> None:
 
 
 def _debian(table: Table) -> Debian:
-    settings = {"mirror", "suite", "component", "runtime", "keyrings", "arches"}
+    settings = {"mirror", "suite", "component", "runtime", "keyrings", "arches", "licences"}
     programs = {name: _packaged(table.table(name)) for name in table.names() if name not in settings}
     return Debian(
         mirror=table.value("mirror", str).rstrip("/"),

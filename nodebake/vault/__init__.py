@@ -14,7 +14,8 @@
       authorities.json    authorities for other things than etcd, with their keys, once there is one
       keys.json           every leaf's key and every node's SSH host key
       ledger.json         every certificate ever issued, itself and in words
-    cards.json          every card ever written: for which node, with which image, and which failed
+      signing.key         who built, and signing.pub for who verifies, once a build was signed
+      cards.json          every card ever written: for which node, with which image, and which failed
 
 A batch is two files, keys before certificates, each written whole or not at all: whenever a build
 dies, what it leaves opens, and the next build goes on with the same keys.
@@ -29,6 +30,7 @@ from nodebake.vault.opening import check_first, open_vault, present_passphrase
 from nodebake.vault.passphrase import Asker
 from nodebake.vault.rotation import STEPS, Rotation, Step
 from nodebake.vault.sealing import bring_back, export
+from nodebake.vault.signing import public_key, signing_key
 from nodebake.vault.vault import Vault
 
 __all__ = [
@@ -50,7 +52,9 @@ __all__ = [
     "look",
     "open_vault",
     "present_passphrase",
+    "public_key",
     "record",
     "seal",
+    "signing_key",
     "unseal",
 ]

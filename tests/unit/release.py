@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MADE = 1_725_600_000  # September 2024
+
+
+def _index() -> bytes:
+    """Return the medium's list of packages, as apk has it: this one, and one that is not there."""
+    text = (
+        b"C:Q1pSfbHdtWbKQDmmTTzqFtJ1e3jIY=\nP:libstdc++\nV:13.2.1_git20240309-r0\nA:x86_64\nS:1\n"
+        b"L:GPL-2.0-or-later AND LGPL-2.1-or-later\n\nP:curl\nV:8.9.0-r0\nA:x86_64\nL:curl\n\n"
+    )
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("APKINDEX")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+INDEX = _index()
 RPI = {
     ".alpine-release": b"alpine-rpi-3.20.3 240906\n",
     "cmdline.txt": b"modules=loop,squashfs,sd-mod,usb-storage quiet console=tty1\n",
@@ -25,7 +42,7 @@ RPI = {
     "boot/modloop-rpi": b"modloop" * 50_000,
     "overlays/disable-bt.dtbo": b"\xd0\x0d\xfe\xed",
     "apks/.boot_repository": b"",
-    "apks/aarch64/APKINDEX.tar.gz": b"index",
+    "apks/aarch64/APKINDEX.tar.gz": INDEX,
     "apks/aarch64/libstdc++-13.2.1_git20240309-r0.apk": b"package",
 }
 VIRT = {
@@ -35,7 +52,7 @@ VIRT = {
     "boot/initramfs-virt": b"initramfs" * 9_000,
     "boot/modloop-virt": b"modloop" * 50_000,
     "apks/.boot_repository": b"",
-    "apks/x86_64/APKINDEX.tar.gz": b"index",
+    "apks/x86_64/APKINDEX.tar.gz": INDEX,
     "apks/x86_64/libstdc++-13.2.1_git20240309-r0.apk": b"package",
 }
 
@@ -63,10 +80,26 @@ FIRMWARE = {
 }
 
 
+STATUS = b"""\
+Package: libc6
+Status: install ok installed
+Architecture: arm64
+Version: 2.41-12
+Description: GNU C Library
+ Package: is what a description may say
+
+Package: nano
+Status: deinstall ok config-files
+Architecture: arm64
+Version: 8.4-1
+"""
+
+
 def root(path: Path, firmware: Mapping[str, bytes] = FIRMWARE) -> Path:
     """Write Debian's root, as mmdebstrap would, and return its path."""
     files = {
         "etc/debian_version": (b"13.0\n", 0o644, 0),
+        "var/lib/dpkg/status": (STATUS, 0o644, 0),
         "etc/hostname": (b"localhost\n", 0o644, 0),
         "etc/shadow": (b"root:*:1::::::\n", 0o640, 42),
         "usr/bin/su": (b"su", 0o4755, 0),

@@ -360,7 +360,7 @@ def test_images_go_with_what_is_in_them(made: Path) -> None:
     path = made / "edge.yaml"
     path.write_text(path.read_text().replace("192.168.7.1]", "192.168.7.2]"))
     manifest = build(made)
-    assert {item.kind for item in manifest.artifacts} == {"apkovl", "boot", "operator"}
+    assert {item.kind for item in manifest.artifacts} == {"apkovl", "boot", "operator", "sbom"}
     assert not list((made / "out").rglob("*.img*"))
     assert [used.name for used in manifest.inputs] == ["etcd"]
 
@@ -370,7 +370,7 @@ def test_another_release_replaces_all_that_was_made_of_the_first(made: Path) -> 
     release.tarball(made / "alpine-rpi-3.21.0-aarch64.tar.gz", {**release.RPI, "new": b""})
     manifest = image(made, "alpine-rpi-3.21.0-aarch64.tar.gz")
     assert [used.version for used in manifest.inputs] == ["3.5.16", "3.21.0"]
-    assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot", "image"}
+    assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot", "image", "sbom", "image-sbom"}
     assert not list((made / "out").rglob("*.zst"))
 
 
@@ -383,7 +383,7 @@ def test_without_a_release_the_overlays_are_there_all_the_same(tmp_path: Path) -
     for part in ("no images were written: alpine-rpi 3.22.1", "for 4 nodes", "--base", "--mirror", "cache"):
         assert part in told
     manifest = Manifest.from_json((tmp_path / "out/manifest.json").read_text())
-    assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot"}
+    assert {item.kind for item in manifest.nodes["x-1"]} == {"apkovl", "boot", "sbom"}
 
 
 def test_a_pinned_release_comes_from_the_mirror_and_then_from_the_cache(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_an_alpine_node_has_one_overlay(tmp_path: Path) -> None:
     profile(tmp_path, "alpine", "[apkovl]")
     manifest = build(tmp_path)
     kinds = [(name, item.kind) for name, items in manifest.nodes.items() for item in items]
-    assert [kind for kind in kinds if kind[1] != "boot"] == [(name, "apkovl") for name in manifest.nodes]
+    beside = {"boot", "sbom"}
+    assert [kind for kind in kinds if kind[1] not in beside] == [(name, "apkovl") for name in manifest.nodes]
 
 
 def test_a_new_authority_is_told_once(place: Path) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "ready", "write"]
 
-KINDS = ("image", "qcow2", "image-zst", "bmap")
-"""Of the artefacts that `write` gives: the image, and its other forms."""
+KINDS = ("image", "qcow2", "image-zst", "bmap", "image-sbom")
+"""Of the artefacts that come and go with an image: it, its other forms, its bill of materials."""
 Form = Literal["qcow2", "zst"]
 BOOT = "PIBOOT"
 _TOOLS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs"}
