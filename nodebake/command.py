@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError, InputError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+_GRACE = 10.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -58,22 +60,32 @@ def run(
             can be pasted into a shell, and the last lines it wrote.
     """
     words = [str(word) for word in argv]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(  # noqa: S603 - argv lists only, by this module's contract
-            words,
-            input=stdin,
-            cwd=cwd,
-            env=_environment(env),
-            timeout=timeout,
-            capture_output=True,
-            check=False,
-        )
+        with subprocess.Popen(  # noqa: S603 - argv lists only, by this module's contract
+            words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=_environment(env)
+        ) as process:
+            out, errors = _finish(process, stdin, timeout)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"{shlex.join(words)}: {error}") from error
-    if done.returncode not in accept:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-20:]
-        raise BuildError("\n  ".join([f"exit status {done.returncode} from: {shlex.join(words)}", *said]))
-    return done.stdout
+    if process.returncode not in accept:
+        said = (errors or out).decode(errors="replace").strip().splitlines()[-20:]
+        raise BuildError("\n  ".join([f"exit status {process.returncode} from: {shlex.join(words)}", *said]))
+    return out
+
+
+def _finish(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+    """Return what the process wrote to its end; after Ctrl-C, which it has seen as well, it may tidy up."""
+    try:
+        return process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    except BaseException:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+        process.kill()
+        raise
 
 
 def start(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
