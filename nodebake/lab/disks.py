@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
@@ -15,47 +16,81 @@ if TYPE_CHECKING:
     from nodebake.lab.rack import Rack
 
 # Less than this a node leaves free: it is not worth a new table (see the decision on the data partition).
-_LEFT = 64 << 20
+_WORTH = 64 << 20
+# e2fsck opens what it has played a journal back on once more, and then forgets where in the file it began.
+_DD = ("status=none", "conv=sparse", "bs=1M", "iflag=skip_bytes,count_bytes")
 _REPAIRED = (0, 1)  # e2fsck(8): nothing to do, or done; a journal is played back after every power cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """The last partition of a disk.
+
+    Attributes:
+        number: in the table.
+        size: bytes of the partition.
+        used: bytes that its file system takes for its own.
+        left: bytes of the disk behind it.
+        system: a copy of the file system, its journal played back.
+    """
+
+    number: int
+    size: int
+    used: int
+    left: int
+    system: Path
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing more to grow into."""
+        return 0 <= self.left < _WORTH and 0 <= self.size - self.used < _WORTH
+
+    def names(self, directory: str) -> frozenset[str]:
+        """Return what lies in a directory; nothing where there is none."""
+        listed = run([find("debugfs", package="e2fsprogs"), "-R", f"ls -p {directory}", self.system]).decode()
+        # "/inode/mode/uid/gid/name/size/"
+        return frozenset(line.split("/")[-3] for line in listed.splitlines() if line.startswith("/"))
 
 
 def judge(rack: Rack) -> None:
     """See that the data of members that were healthy is on their disks, on a partition up to the end.
 
-    Disks with partitions only; what was not written back when power was cut is in the journal.
+    Disks with partitions only.
 
     Raises:
-        ClusterError: it does not.
+        ClusterError: it is not.
     """
+    directory, data = rack.plan.part(EtcdPart).data_dir, rack.plan.profile.machine.data
+    snapshots = f"{directory.removeprefix(data.mountpoint) if data else directory}/member/snap"
     for name in rack.members:
         machine = rack.machines[name]
         drive = next((one for one in machine.hardware.drives if one.holds_data), None)
-        if drive and any(event.stage == "healthy" for event in machine.events):
-            _judge(rack, name, drive.path)
+        if drive is None or not any(event.stage == "healthy" for event in machine.events):
+            continue
+        found = look(drive.path)
+        told = f"partition {found.number}, {found.size >> 20} MiB; {found.used >> 20} MiB of it are in use"
+        rack.check(f"{name}'s data partition takes the rest of its disk", found.whole, told)
+        rack.check(f"{name}'s data is on it", "db" in found.names(snapshots), snapshots)
 
 
-def _judge(rack: Rack, name: str, disk: Path) -> None:
+def look(disk: Path) -> Data:
+    """Return what the last partition of `disk`, an ext4, is like; a copy of it goes beside the disk.
+
+    Raises:
+        BuildError: there is none, or it is broken.
+    """
     table = json.loads(run([find("sfdisk", package="fdisk"), "--json", disk]))["partitiontable"]
     last = table["partitions"][-1]
     start, size = last["start"] * SECTOR, last["size"] * SECTOR
-    left = disk.stat().st_size - start - size
-    system = f"{disk}?offset={start}"
+    system = disk.with_suffix(".data")
+    run(["dd", f"if={disk}", f"of={system}", *_DD, f"skip={start}", f"count={size}"], timeout=600)
     run([find("e2fsck", package="e2fsprogs"), "-p", system], accept=_REPAIRED)
-    used = _size(system)
-    rack.check(
-        f"{name}'s data partition takes the rest of its disk",
-        0 <= left < _LEFT and 0 <= size - used < _LEFT,
-        f"file system {used >> 20} of {size >> 20} MiB, {left >> 20} MiB left",
-    )
-    directory, data = rack.plan.part(EtcdPart).data_dir, rack.plan.profile.machine.data
-    snapshots = f"{directory.removeprefix(data.mountpoint) if data else directory}/member/snap"
-    found = run([find("debugfs", package="e2fsprogs"), "-R", f"ls -p {snapshots}", system]).decode()
-    place = f"{snapshots} on partition {len(table['partitions'])}"
-    rack.check(f"{name}'s data is on it", "/db/" in found, place)
-
-
-def _size(system: str) -> int:
-    """Return the bytes that a file system takes for its own."""
     told = run([find("dumpe2fs", package="e2fsprogs"), "-h", system]).decode()
     facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
-    return int(facts["Block count"]) * int(facts["Block size"])
+    return Data(
+        number=len(table["partitions"]),
+        size=size,
+        used=int(facts["Block count"]) * int(facts["Block size"]),
+        left=disk.stat().st_size - start - size,
+        system=system,
+    )
