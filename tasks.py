@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.tasks import Task, task
 
+import tasks_inputs
 import tasks_provenance
 import tasks_publish
 import tasks_sources
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 HERE = Path(__file__).resolve().parent
 PROFILE = "a name in profiles/, or the path of a profile"
+OFFLINE = "never ask the network: the cache, and what ./invoke vendor put into --mirror DIR"
 
 
 @task(
@@ -34,6 +36,7 @@ PROFILE = "a name in profiles/, or the path of a profile"
         "out": "directory to write (default: build/<profile>)",
         "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
         "mirror": "directory or URL that has the inputs, asked first",
+        "offline": OFFLINE,
         "jobs": "nodes worked on at once (default: one per processor)",
         "in_container": "build in the builder's container, through a Docker engine",
     }
@@ -47,9 +50,11 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     mirror: str = "",
     jobs: str = "",
     in_container: bool = False,  # noqa: FBT001, FBT002 - a flag
+    offline: bool = False,  # noqa: FBT001, FBT002 - a flag
 ) -> None:
     """Write every node's artefacts, and the operator's files."""
-    flags = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
+    told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
+    flags = replace(told, offline=offline)
     with console.session() as progress:
         done = None if in_container else flags.unchanged()
         if done:
@@ -69,6 +74,7 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         "out": "directory to write (default: build/<profile>)",
         "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
         "mirror": "directory or URL that has the inputs, asked first",
+        "offline": OFFLINE,
         "jobs": "nodes worked on at once (default: one per processor)",
     }
 )
@@ -83,10 +89,11 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     vault: str = "",
     mirror: str = "",
     jobs: str = "",
+    offline: bool = False,  # noqa: FBT001, FBT002 - a flag
 ) -> None:
     """Write a whole image for every node's card or disk, and all that `build` writes."""
     told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
-    flags = replace(told, images=True, base=base, zst=zst, snapshot=snapshot)
+    flags = replace(told, images=True, base=base, zst=zst, snapshot=snapshot, offline=offline)
     with console.session() as progress:
         done = flags.unchanged()
         if done:
@@ -103,16 +110,23 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         "base": "the operating system's release, a file (default: the pinned one)",
         "out": "directory of the build (default: build/<profile>)",
         "mirror": "directory or URL that has the inputs, asked first",
+        "offline": OFFLINE,
     }
 )
 def boot(
-    _: Context, profile: str = "", scenario: str = "cold", base: str = "", out: str = "", mirror: str = ""
+    _: Context,
+    profile: str = "",
+    scenario: str = "cold",
+    base: str = "",
+    out: str = "",
+    mirror: str = "",
+    offline: bool = False,  # noqa: FBT001, FBT002 - a flag
 ) -> None:
     """Start the artefacts as cold machines in QEMU, and judge them."""
     with console.session() as progress:
         from nodebake import lab, pipeline
 
-        flags = console.Flags(profile=profile, out=out, base=base, mirror=mirror)
+        flags = console.Flags(profile=profile, out=out, base=base, mirror=mirror, offline=offline)
         plan = pipeline.resolve(flags.named())
         options = lab.Options.of(flags.options(plan), scenario=scenario)
         lab.boot(plan, options=options, progress=progress)
@@ -265,5 +279,6 @@ ns = Collection(
     *tasks_publish.TASKS,
     *tasks_upkeep.TASKS,
     *tasks_provenance.TASKS,
+    *tasks_inputs.TASKS,
     tasks_sources.COLLECTION,
 )

@@ -87,7 +87,11 @@ def job(plan: Plan, options: Options, *, checkout: Path) -> Job:
         variables[secret.env] = options.environ[secret.env]
     return Job(
         checkout=checkout,
-        arguments=("build", *(word for flag in flags.items() if flag[1] for word in flag)),
+        arguments=(
+            "build",
+            *(word for flag in flags.items() if flag[1] for word in flag),
+            *(["--offline"] if options.offline else []),
+        ),
         # The engine would make a missing one, as a directory of root's.
         readable=tuple(path for path in readable if path.exists()),
         writable=(options.out, options.vault, options.cache),

@@ -22,6 +22,7 @@ from nodebake.formats.card import BOOT, Card, Made, boot_size, ext4, fat
 from nodebake.formats.card.layout import LINUX, MIB, Partition, up
 from nodebake.manifest import UsedInput
 from nodebake.overlay import render
+from nodebake.sources import made
 from nodebake.tree import Tree, file, merge, write_tar
 
 if TYPE_CHECKING:
@@ -54,12 +55,16 @@ class Archive:
         suite: the code name.
         keyrings: files with the keys to trust; the first that exists counts.
         packages: besides those that every node has.
+        vendored: a directory that may have what is made of them.
+        offline: whether the network is never asked.
     """
 
     mirror: str
     suite: str
     keyrings: tuple[str, ...]
     packages: tuple[str, ...]
+    vendored: str | None = None
+    offline: bool = False
 
 
 def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progress) -> tuple[Card, UsedInput]:
@@ -76,8 +81,10 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
         BuildError: the partitions could not be made.
         OSError: as writing does.
     """
-    home = cache / f"debian-{_key(archive, given)}"
-    if not home.exists():
+    home = cache / home_of(archive, given)
+    if not home.exists() and not made.unpack(home, archive.vendored):
+        if archive.offline and not given:
+            raise made.needed(f"Debian {archive.suite} for the Raspberry Pi")
         cache.mkdir(parents=True, exist_ok=True)
         task = f"making Debian {archive.suite} for the Raspberry Pi (once)"
         progress.start(task)
@@ -89,11 +96,11 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
     boot, root = home / "boot.fat", home / "root.ext4"
     whole = Partition(start=0, size=root.stat().st_size, kind=LINUX)
     names = frozenset((home / "names").read_text(encoding="utf-8").split("\n"))
-    made = Card(
+    ground = Card(
         boot=Made(image=boot, ranges=fat.used(boot)),
         root=Made(image=root, ranges=ext4.used(root, whole), names=names),
     )
-    return made, UsedInput(**json.loads((home / "used.json").read_text(encoding="utf-8")))
+    return ground, UsedInput(**json.loads((home / "used.json").read_text(encoding="utf-8")))
 
 
 def ready(given: Path | None) -> None:
@@ -115,13 +122,16 @@ def ready(given: Path | None) -> None:
         find(tool, package=package)
 
 
-def _key(archive: Archive, given: Path | None) -> str:
+def home_of(archive: Archive, given: Path | None) -> str:
+    """Return the name of the directory with what is made, which all that decides it is in."""
     if given:
         told = _sha256(given)
     else:
         files = [(path, entry.content.decode()) for path, entry in merge(_seed(), _settings()).items()]
-        told = json.dumps([asdict(archive), _PACKAGES, _WITHOUT, files])
-    return hashlib.sha256(f"{_MADE} {told}".encode()).hexdigest()[:32]
+        wanted = asdict(archive)
+        del wanted["vendored"], wanted["offline"]
+        told = json.dumps([wanted, _PACKAGES, _WITHOUT, files])
+    return "debian-" + hashlib.sha256(f"{_MADE} {told}".encode()).hexdigest()[:32]
 
 
 def _seed() -> Tree:

@@ -16,6 +16,7 @@ from nodebake.console.certificates import (
 )
 from nodebake.console.differences import differences_as_json, differences_as_text
 from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
+from nodebake.console.inputs import cache_as_text, confirmed_as_text, vendored_as_text
 from nodebake.console.progress import Lines, bars
 from nodebake.console.provenance import (
     inspected_as_json,
@@ -39,8 +40,10 @@ __all__ = [
     "as_json",
     "ask",
     "built",
+    "cache_as_text",
     "certificates_as_json",
     "certificates_as_text",
+    "confirmed_as_text",
     "differences_as_json",
     "differences_as_text",
     "duration",
@@ -62,6 +65,7 @@ __all__ = [
     "session",
     "signed_as_text",
     "ssh",
+    "vendored_as_text",
     "verification_key",
     "verified_as_text",
 ]

@@ -36,6 +36,7 @@ class Flags:
     out: str = ""
     vault: str = ""
     mirror: str = ""
+    offline: bool = False
     jobs: str = ""
     images: bool = False
     base: str = ""
@@ -69,6 +70,7 @@ class Flags:
             lock=CHECKOUT / "sources.lock",
             cache=CACHE,
             mirror=self.mirror or None,
+            offline=self.offline,
             node=self.node,
             epoch=epoch(),
             jobs=self._workers(),

@@ -41,6 +41,7 @@ class Options:
         cache: verified downloads, and the guest system.
         base: the operating system's release, where machines boot from one; by default the pinned one.
         mirror: a directory or URL that has the inputs, asked first.
+        offline: whether the network is never asked.
         scenario: a name in `SCENARIOS`, or several with commas between them.
         patience: seconds without success after which silence is failure.
     """
@@ -50,6 +51,7 @@ class Options:
     cache: Path
     base: Path | None = None
     mirror: str | None = None
+    offline: bool = False
     scenario: str = "cold"
     patience: float = 900
 
@@ -62,6 +64,7 @@ class Options:
             cache=build.cache,
             base=build.base,
             mirror=build.mirror,
+            offline=build.offline,
             scenario=scenario,
         )
 
@@ -168,7 +171,13 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     accelerator = probe(plan.arch, work=work)
     slow = f": {accelerator.why}; expect minutes" if accelerator.why else ""
     progress.note(f"machines run under {accelerator.name}{slow}")
-    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
+    sources = Sources(
+        lock=options.lock,
+        cache=options.cache,
+        mirror=options.mirror,
+        progress=progress,
+        offline=options.offline,
+    )
     version = plan.profile.etcd.version
     own = Want(name="etcd", version=version, arch=platform.machine(), files=("etcdctl",))
     theirs = Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"))
@@ -199,4 +208,4 @@ def _guest(plan: Plan, manifest: Manifest, *, options: Options, progress: Progre
             f"{plan.name}: Debian starts on a Raspberry Pi from whole cards",
             hint=f"run: ./invoke image --profile {plan.name}; and name no --base here",
         )
-    return debian.prepare(options.cache, progress)
+    return debian.prepare(options.cache, progress, mirror=options.mirror, offline=options.offline)

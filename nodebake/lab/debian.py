@@ -17,6 +17,7 @@ from nodebake.lab.hardware import Drive, Hardware, copy_on_write
 from nodebake.lab.initramfs import cpio, modules
 from nodebake.lab.lean import settings
 from nodebake.overlay import render
+from nodebake.sources import made
 from nodebake.tree import Entry, Tree, file, link, merge, write_tar
 
 if TYPE_CHECKING:
@@ -94,20 +95,29 @@ class Debian:
         )
 
 
-def prepare(cache: Path, progress: Progress) -> Debian:
+def home_in(cache: Path) -> Path:
+    """Return where the cache has the guest system, or will have it."""
+    return cache / "lab" / f"debian-{SUITE}-{_recipe()}"
+
+
+def prepare(cache: Path, progress: Progress, *, mirror: str | None = None, offline: bool = False) -> Debian:
     """Return the guest system out of the cache, made first if it is not there.
 
     Args:
         cache: a directory that outlives the lab.
         progress: told, as it takes a minute or two.
+        mirror: a vendored directory that may have it.
+        offline: whether the network is never asked.
 
     Raises:
         InputError: a tool is missing, or Debian's archive cannot be reached.
     """
     find("qemu-img", package="qemu-utils")  # wanted last, and said first
-    home = cache / "lab" / f"debian-{SUITE}-{_recipe()}"
+    home = home_in(cache)
     with _locked(home.parent):
-        if not (home / "version").exists():
+        if not (home / "version").exists() and not made.unpack(home, mirror):
+            if offline:
+                raise made.needed("the lab's guest system")
             task = f"making the Debian {SUITE} guest (once)"
             progress.start(task)
             _make(home)

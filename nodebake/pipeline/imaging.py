@@ -103,7 +103,13 @@ def _of_alpine(
     plan: Plan, nodes: Mapping[str, tuple[Artifact, ...]], options: Options, progress: Progress
 ) -> tuple[dict[str, Card], UsedInput]:
     flavour, bases = alpine.flavour(plan) or alpine.RPI, options.cache / "bases"
-    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=progress)
+    sources = Sources(
+        lock=options.lock,
+        cache=options.cache,
+        mirror=options.mirror,
+        progress=progress,
+        offline=options.offline,
+    )
     path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {
@@ -120,12 +126,23 @@ def _of_alpine(
 def _of_debian(
     plan: Plan, nodes: Mapping[str, tuple[Artifact, ...]], options: Options, progress: Progress
 ) -> tuple[dict[str, Card], UsedInput]:
-    told = read(options.lock).debian
-    archive = debian.Archive(
-        mirror=told.mirror, suite=told.suite, keyrings=told.keyrings, packages=plan.needs.packages
+    made, used = debian.card(
+        archive(plan, options), options.base, cache=options.cache / "bases", progress=progress
     )
-    made, used = debian.card(archive, options.base, cache=options.cache / "bases", progress=progress)
     return dict.fromkeys(nodes, made), used
+
+
+def archive(plan: Plan, options: Options) -> debian.Archive:
+    """Return where Debian's packages come from, and which the nodes of `plan` have besides."""
+    told = read(options.lock).debian
+    return debian.Archive(
+        mirror=told.mirror,
+        suite=told.suite,
+        keyrings=told.keyrings,
+        packages=plan.needs.packages,
+        vendored=options.mirror,
+        offline=options.offline,
+    )
 
 
 def release(

@@ -22,6 +22,7 @@ class Options:
         lock: `sources.lock`.
         cache: verified downloads.
         mirror: a directory or URL that has the inputs, asked first.
+        offline: whether the network is never asked.
         node: the only node to build for; empty for all.
         snapshot: the snapshot that the cluster was restored from; None for artefacts that need none.
         epoch: SOURCE_DATE_EPOCH, seconds since 1970; by default the time of the vault's newest secret.
@@ -37,6 +38,7 @@ class Options:
     lock: Path
     cache: Path
     mirror: str | None = None
+    offline: bool = False
     node: str = ""
     snapshot: Path | None = None
     epoch: int | None = None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 REPORT = "lab/report.json"
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
+# What a build writes besides its artefacts.
+_BESIDE = (MANIFEST, SUMS, "plan.json")
 _BUILD = "urn:nodebake:build:1"
 _BUILDER = "urn:nodebake:builder"
 
@@ -86,7 +88,7 @@ def _check(plan: Plan, manifest: Manifest, out: Path) -> None:
 
 def _statement(plan: Plan, manifest: Manifest, out: Path, report: dict[str, Any] | None) -> dict[str, Any]:
     sums = {item.path: item.sha256 for item in manifest.artifacts}
-    sums |= {name: _digest(out / name) for name in (MANIFEST, SUMS)}
+    sums |= {name: _digest(out / name) for name in _BESIDE if (out / name).exists()}
     files = [{"name": path.name, "digest": {"sha256": _digest(path)}} for path in plan.files]
     return {
         "_type": STATEMENT,

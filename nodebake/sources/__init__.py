@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.errors import InputError
+from nodebake.errors import InputError, UsageError
 from nodebake.manifest import UsedInput
 from nodebake.sources.cache import Cache, Resolved, mismatch
 from nodebake.sources.lock import Lock, read
@@ -14,7 +15,6 @@ from nodebake.sources.model import Fetched, Linking, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from nodebake.progress import Progress
     from nodebake.sources.lock import Pin
@@ -31,10 +31,24 @@ class Sources:
         cache: the cache's directory; made when it is needed.
         mirror: a directory or URL that has the files by their upstream names, flat or by release.
         progress: is told of downloads.
+        offline: never ask the network; a mirror must be a directory then.
+        collect: a directory that gets a copy of all that is downloaded.
     """
 
-    def __init__(self, *, lock: Path, cache: Path, mirror: str | None = None, progress: Progress) -> None:
+    def __init__(
+        self,
+        *,
+        lock: Path,
+        cache: Path,
+        mirror: str | None = None,
+        progress: Progress,
+        offline: bool = False,
+        collect: Path | None = None,
+    ) -> None:
         self._path, self._root, self._mirror, self._progress = lock, cache, mirror, progress
+        self._offline, self._collect = offline, collect
+        if offline and mirror and not Path(mirror).is_dir():
+            raise UsageError(f"--offline: the mirror {mirror} is not a directory", hint="see ./invoke vendor")
 
     def file(self, want: Want) -> tuple[Path, UsedInput]:
         """Return a whole pinned file, verified, and where it comes from: cache, mirror or upstream.
@@ -45,7 +59,7 @@ class Sources:
         lock = read(self._path)
         pin, cache = lock.pin(want), Cache(self._root)
         try:
-            path = _obtainer(lock, cache, self._progress).whole(want, pin, self._mirror)
+            path = self.obtainer(lock, cache).whole(want, pin, self._mirror)
         except OSError as error:
             raise self._unusable(error) from error
         used = UsedInput(
@@ -66,7 +80,7 @@ class Sources:
         lock = read(self._path)
         pins = lock.choices(want)
         try:
-            return _Fetch(want, pins, lock, Cache(self._root), self._progress).run(self._mirror)
+            return _Fetch(want, pins, lock, Cache(self._root), self).run(self._mirror)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -109,6 +123,24 @@ class Sources:
             raise self._unusable(error) from error
         return f"{what}: {self._root / 'archives' / pin.name}"
 
+    def obtainer(self, lock: Lock, cache: Cache) -> Obtainer:
+        """Return what gets inputs that are not in the cache yet."""
+        from nodebake.sources import download, obtain, vendored  # noqa: PLC0415 - half a second that most builds save
+
+        carrier: vendored.Carrier = download.Downloader(progress=self._progress)
+        if self._offline:
+            carrier = vendored.Shelf(
+                progress=self._progress, directory=Path(self._mirror) if self._mirror else None
+            )
+        if self._collect:
+            carrier = vendored.Collector(carrier=carrier, directory=self._collect)
+        return obtain.Obtainer(lock=lock, cache=cache, downloader=carrier)
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told."""
+        return self._progress
+
     def _whole(self, want: Want) -> Fetched:
         path, used = self.file(want)
         try:
@@ -126,8 +158,8 @@ class Sources:
 class _Fetch:
     """One want on its way through the sources."""
 
-    def __init__(self, want: Want, pins: Sequence[Pin], lock: Lock, cache: Cache, progress: Progress) -> None:
-        self._want, self._pins, self._lock, self._cache, self._progress = want, pins, lock, cache, progress
+    def __init__(self, want: Want, pins: Sequence[Pin], lock: Lock, cache: Cache, sources: Sources) -> None:
+        self._want, self._pins, self._lock, self._cache, self._sources = want, pins, lock, cache, sources
         self._key = f"{want.name}-{want.version}-{want.arch}-{'+'.join(sorted(want.files))}"
 
     def run(self, mirror: str | None) -> Fetched:
@@ -145,7 +177,7 @@ class _Fetch:
         return replace(fetched, runtime={}, used=tuple(one for one in fetched.used if one.name != package))
 
     def _obtain(self, mirror: str | None) -> Fetched:
-        obtainer = _obtainer(self._lock, self._cache, self._progress)
+        obtainer = self._sources.obtainer(self._lock, self._cache)
         found, whys = self._here(), list[str]()
         if found is None and mirror:
             found = self._first(self._pins, lambda pin: obtainer.from_mirror(mirror, pin), whys)
@@ -161,7 +193,8 @@ class _Fetch:
         return self._keep("debian", obtainer.from_debian(self._want, why))
 
     def _here(self) -> Pin | None:
-        return next((pin for pin in self._pins if self._cache.archive(pin.name).exists()), None)
+        told = self._sources.progress
+        return next((pin for pin in self._pins if self._cache.has(pin.name, pin.sha256, told)), None)
 
     @staticmethod
     def _first(pins: Sequence[Pin], bring: Callable[[Pin], str], whys: list[str]) -> Pin | None:
@@ -178,6 +211,10 @@ class _Fetch:
         fetched = _load(self._cache, resolved) if resolved else None
         if resolved and fetched:
             self._cache.renew(key, resolved)
+        elif resolved:
+            self._sources.progress.note(
+                f"the cache has {self._want} no more as it was stored: it is taken anew"
+            )
         return fetched
 
     def _keep(self, kind: str, resolved: Resolved) -> Fetched:
@@ -190,13 +227,6 @@ class _Fetch:
 
 def _kind(pin: Pin) -> str:
     return "built" if pin.built else "pinned"
-
-
-def _obtainer(lock: Lock, cache: Cache, progress: Progress) -> Obtainer:
-    from nodebake.sources import download, obtain  # noqa: PLC0415 - half a second that most builds save
-
-    downloader = download.Downloader(progress=progress)
-    return obtain.Obtainer(lock=lock, cache=cache, downloader=downloader)
 
 
 def _load(cache: Cache, resolved: Resolved) -> Fetched | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from nodebake.progress import Progress
     from nodebake.sources.model import Linking
 
 CHUNK = 1 << 20
@@ -72,6 +73,13 @@ class Cache:
         with (self._directory("locks") / name).open("wb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+    def has(self, name: str, sha256: str, progress: Progress) -> bool:
+        """Tell whether the archive `name` is there, whole; a damaged one is named and removed."""
+        if not self.archive(name).exists():
+            return False
+        with self.locked(name):
+            return heal(self.archive(name), sha256, progress)
 
     def keep(self, name: str, content: bytes) -> None:
         """Store the archive `name`, whole or not at all."""
@@ -139,6 +147,22 @@ def check(path: Path, sha256: str, *, todo: str) -> None:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != sha256:
         raise mismatch(str(path), expected=sha256, got=got, todo=todo)
+
+
+def heal(path: Path, sha256: str, progress: Progress) -> bool:
+    """Tell whether the cache has a file whole; one that it has not is named, and removed to be had again.
+
+    Whoever calls this holds the file's lock.
+    """
+    try:
+        check(path, sha256, todo="it was cut short or altered: it goes, and is had again")
+    except FileNotFoundError:
+        return False
+    except InputError as error:
+        progress.note(str(error))
+        path.unlink()
+        return False
+    return True
 
 
 def mismatch(file: str, *, expected: str, got: str, todo: str) -> InputError:

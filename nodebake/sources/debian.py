@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.errors import InputError
 from nodebake.sources import signature
-from nodebake.sources.cache import CHUNK, Cache, check
+from nodebake.sources.cache import CHUNK, Cache, heal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.sources import lock
-    from nodebake.sources.download import Downloader
+    from nodebake.sources.vendored import Carrier
 
 INDEX_LIMIT = 4 << 20
 
@@ -46,7 +46,7 @@ class Archive:
 
     settings: lock.Debian
     cache: Cache
-    downloader: Downloader
+    downloader: Carrier
 
     def find(self, names: AbstractSet[str], arch: str) -> dict[str, Package]:
         """Look packages up in the index of the day, by name; those that are not there are left out.
@@ -61,9 +61,8 @@ class Archive:
         url = f"{directory}/by-hash/SHA256/{sha256}" if by_hash else f"{self._suite()}/{path}"
         packed = self.cache.archive(f"Packages-{sha256}.xz")
         with self.cache.locked(packed.name):
-            if not packed.exists():
+            if not heal(packed, sha256, self.downloader.progress):
                 self.downloader.save(url, packed, sha256=sha256, size=size)
-            check(packed, sha256, todo=f"remove {packed} and try again")
             try:
                 return {package.name: package for package in self._packages(packed, names)}
             finally:
@@ -78,9 +77,8 @@ class Archive:
         """
         path = self.cache.archive(package.url.rpartition("/")[2])
         with self.cache.locked(path.name):
-            if not path.exists():
+            if not heal(path, package.sha256, self.downloader.progress):
                 self.downloader.save(package.url, path, sha256=package.sha256, size=package.size)
-            check(path, package.sha256, todo=f"remove {path} and try again")
             return path.read_bytes()
 
     def _suite(self) -> str:

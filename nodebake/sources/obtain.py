@@ -15,13 +15,14 @@ from nodebake.manifest import UsedInput
 from nodebake.sources import archive, elf, runtime
 from nodebake.sources.cache import Cache, Resolved, check
 from nodebake.sources.debian import Archive, Package
-from nodebake.sources.download import Downloader, UnreachableError
+from nodebake.sources.download import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from nodebake.sources.lock import Lock, Packaged, Pin
     from nodebake.sources.model import Want
+    from nodebake.sources.vendored import Carrier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Obtainer:
 
     lock: Lock
     cache: Cache
-    downloader: Downloader
+    downloader: Carrier
 
     def from_mirror(self, mirror: str, pin: Pin) -> str:
         """Bring the pinned file from the user's mirror into the cache; return why not, or nothing.
@@ -71,25 +72,24 @@ class Obtainer:
             InputError: it cannot be had, or is not what is pinned.
         """
         path = self.cache.archive(pin.name)
+        if self.cache.has(pin.name, pin.sha256, self.downloader.progress):
+            return path
         whys: list[str] = []
-        if mirror and not path.exists():
+        if mirror:
             whys.append(self.from_mirror(mirror, pin))
         if not path.exists():
             whys.append(self.from_upstream(pin))
         if not path.exists():
             raise self._not_had(want, "; ".join(whys))
-        check(path, pin.sha256, todo=f"remove {path} and try again")
         return path
 
     def pinned(self, want: Want, pin: Pin) -> Resolved:
-        """Open the pinned archive, which is in the cache, and inspect what is in it.
+        """Open the pinned archive, which is in the cache and was checked, and inspect what is in it.
 
         Raises:
-            InputError: it is not what is pinned, lacks a program, or is for another machine.
+            InputError: it lacks a program, or is for another machine.
         """
-        path = self.cache.archive(pin.name)
-        check(path, pin.sha256, todo=f"remove {path} and try again")
-        files = _programs(path, want, pin)
+        files = _programs(self.cache.archive(pin.name), want, pin)
         used = UsedInput(
             name=want.name, version=want.version, arch=want.arch, source=pin.url, sha256=pin.sha256
         )

@@ -94,17 +94,6 @@ def test_a_cache_seeded_by_file_name_is_used(tmp_path: Path) -> None:
     assert fetch(write_lock(tmp_path, content, "http://upstream.invalid")).fallback == ""
 
 
-def test_a_rotten_cache_names_the_file_and_both_hashes(tmp_path: Path) -> None:
-    """It is not skipped in silence."""
-    content = release(busybox())
-    (tmp_path / "cache" / "archives").mkdir(parents=True)
-    (tmp_path / "cache" / "archives" / NAME).write_bytes(content[:-1])
-    with pytest.raises(
-        InputError, match=rf"{NAME}: sha256 does not match\n  expected \w+\n  got .*\n  remove"
-    ):
-        fetch(write_lock(tmp_path, content, "http://upstream.invalid"))
-
-
 def test_a_changed_object_is_noticed(tmp_path: Path) -> None:
     """A program that was changed in the cache is taken from its archive again."""
     content = release(busybox())
@@ -216,8 +205,7 @@ def test_a_file_that_is_no_program_comes_as_it_is(tmp_path: Path) -> None:
         ("k3s-images", hashlib.sha256(b"not unpacked").hexdigest())
     ]
     (tmp_path / "cache" / "archives" / name).write_bytes(b"something else")
-    with pytest.raises(InputError, match="sha256 does not match"):
-        fetch(lock, str(tmp_path), want)
+    assert fetch(lock, str(tmp_path), want) == fetched
 
 
 def test_programs_for_another_machine_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The tasks about inputs: where they come from, and how they get to where there is no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from nodebake import console
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+# Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
+# ruff: noqa: PLC0415
+HERE = Path(__file__).resolve().parent
+LOCK = HERE / "sources.lock"
+
+
+@task(
+    help={
+        "profile": "a name in profiles/, or the path of a profile",
+        "out": "directory for the inputs",
+        "mirror": "directory or URL that has inputs, asked first",
+        "base": "the operating system's release, a file (default: the pinned one)",
+    }
+)
+def vendor(_: Context, profile: str = "", out: str = "", mirror: str = "", base: str = "") -> None:
+    """Bring every input of build, image and boot into one directory, for --offline --mirror."""
+    with console.session() as progress:
+        from nodebake import pipeline, vendoring
+
+        flags = console.Flags(profile=profile, mirror=mirror, base=base)
+        plan, directory = pipeline.resolve(flags.named()), console.path("--out", out)
+        done = vendoring.vendor(plan, flags.options(plan), directory, progress)
+    console.say(console.vendored_as_text(plan, directory, done))
+
+
+@task(help={"prune": "remove what no pin names any more, and what was left half done"})
+def cache(_: Context, prune: bool = False) -> None:  # noqa: FBT001, FBT002 - a flag
+    """Show what the cache has, and what of it is of no use any more."""
+    with console.session():
+        from nodebake.sources import keeping
+
+        found = keeping.shelves(console.CACHE, LOCK)
+        freed = keeping.prune(found) if prune else None
+    console.say(console.cache_as_text(found, freed))
+
+
+@task(
+    help={
+        "name": "an input in sources.lock (default: all)",
+        "add": "pin this release of it as well, from upstream's list",
+    },
+)
+def lock(_: Context, name: str = "", add: str = "") -> None:
+    """Compare pins with upstream's lists of checksums, and note which these confirm."""
+    with console.session() as progress:
+        from nodebake.sources import confirming
+        from nodebake.sources.download import Downloader
+
+        downloader = Downloader(progress=progress)
+        if add:
+            rows = confirming.add(LOCK, downloader, name=name, version=add)
+        else:
+            rows = confirming.confirm(LOCK, downloader, name=name)
+        console.say(console.confirmed_as_text(rows))
+        confirming.check(rows)
+
+
+TASKS = (vendor, cache, lock)

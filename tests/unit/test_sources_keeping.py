@@ -1,0 +1,124 @@
+"""The cache heals itself, shows what it has, and gives up what nobody asks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodebake import command
+from nodebake.progress import Silent
+from nodebake.sources import Sources
+from nodebake.sources.keeping import prune, shelves
+from tests.need import ROOT
+from tests.serving import Page, serving
+from tests.unit import inputs
+from tests.unit.inputs import WANT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = f"{inputs.RELEASE}.tar.gz"
+FETCH = """\
+import sys
+from pathlib import Path
+from nodebake.progress import Silent
+from nodebake.sources import Sources
+from tests.unit.inputs import WANT
+place = Path(sys.argv[1])
+Sources(lock=place / "sources.lock", cache=place / "cache", mirror=sys.argv[2], progress=Silent()).fetch(WANT)
+"""
+
+
+class Told(Silent):
+    """A listener that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+def sources(place: Path, told: Told) -> Sources:
+    """Return what fetches from the mirror in `place`."""
+    return Sources(lock=place / "sources.lock", cache=place / "cache", mirror=str(place), progress=told)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "altered"])
+def test_a_damaged_download_is_named_and_had_again(tmp_path: Path, damage: str) -> None:
+    """Whether a byte is missing or another one: the file and both hashes are told, and the build goes on."""
+    inputs.mirrored(tmp_path)
+    told = Told()
+    first = sources(tmp_path, told).fetch(WANT)
+    archive = tmp_path / "cache/archives" / NAME
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-1] if damage == "cut short" else b"!" + whole[1:])
+    for path in (tmp_path / "cache/resolved").iterdir():
+        path.unlink()
+    assert sources(tmp_path, told).fetch(WANT) == first
+    assert archive.read_bytes() == whole
+    (note,) = told.notes
+    assert note.startswith(f"{archive}: sha256 does not match\n  expected ")
+    assert note.endswith("it was cut short or altered: it goes, and is had again")
+
+
+def test_a_damaged_program_is_told_and_taken_out_anew(tmp_path: Path) -> None:
+    """What was taken out of an archive is not believed either."""
+    inputs.mirrored(tmp_path)
+    told = Told()
+    first = sources(tmp_path, told).fetch(WANT)
+    for path in (tmp_path / "cache/objects").iterdir():
+        path.write_bytes(b"rot")
+    assert sources(tmp_path, told).fetch(WANT) == first
+    assert [f"the cache has {WANT} no more as it was stored: it is taken anew"] == told.notes
+
+
+def test_builds_at_once_share_a_damaged_cache(tmp_path: Path) -> None:
+    """Several processes find the same bad file; one of them has it again, and all of them what is pinned."""
+    inputs.mirrored(tmp_path)
+    content = (tmp_path / NAME).read_bytes()
+    (tmp_path / "cache/archives").mkdir(parents=True)
+    (tmp_path / "cache/archives" / NAME).write_bytes(b"rot")
+    with serving() as site:
+        page = site.pages[f"/{NAME}"] = Page(body=content, delay=0.01)
+        env = {"PATH": command.PATH, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        argv = [sys.executable, "-c", FETCH, str(tmp_path), site.url]
+        running = [subprocess.Popen(argv, env=env, stderr=subprocess.PIPE) for _ in range(3)]  # noqa: S603 - ours
+        ended = [(one.communicate()[1], one.returncode) for one in running]
+    assert [(b"", 0)] * 3 == ended
+    assert [""] == page.asked
+    assert (tmp_path / "cache/archives" / NAME).read_bytes() == content
+
+
+def test_what_no_pin_names_is_shown_and_goes(tmp_path: Path) -> None:
+    """An old release with its programs, half a download, the stamp of a build that is gone; nothing else."""
+    inputs.mirrored(tmp_path)
+    sources(tmp_path, Told()).fetch(WANT)
+    cache, lock = tmp_path / "cache", tmp_path / "sources.lock"
+    kept = {path for path in cache.rglob("*") if path.is_file()}
+    old = json.loads(next((cache / "resolved").iterdir()).read_text())
+    old["origin"] = "0" * 64
+    old["files"]["etcd"]["sha256"] = "1" * 64
+    gone = {
+        cache / "archives/etcd-v3.4.0-host.tar.gz": "",
+        cache / "archives" / f"{NAME}.part": "",
+        cache / "objects" / ("1" * 64): "",
+        cache / "resolved/etcd-3.4.0-host-etcd.pinned.json": json.dumps(old),
+        cache / "resolved/rot.json": "{",
+        cache / "bases/alpine-rpi-0000-1-32.fat": "",
+        cache / "stamps/a.json": json.dumps({"out": str(tmp_path / "no-build")}),
+    }
+    for path, text in gone.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = shelves(cache, lock)
+    assert gone.keys() == {path for one in found for path in one.unused}
+    prune(found)
+    assert kept == {path for path in cache.rglob("*") if path.is_file()}
+    assert not any(one.unused for one in shelves(cache, lock))
+    assert not any(one.count for one in shelves(tmp_path / "no-cache", lock))
