@@ -308,7 +308,8 @@ def backup(_: Context, profile: str = "", file: str = "", out: str = "", vault: 
         flags = console.Flags(profile=profile, out=out, vault=vault)
         plan = pipeline.resolve(flags.named())
         done = upkeep.backup(plan, flags.options(plan), console.path("--file", file))
-    console.say(f"{done.path}: {done.size} bytes, {done.keys} keys, revision {done.revision}")
+    counted = f", {done.keys} keys, revision {done.revision}" if done.revision >= 0 else ""
+    console.say(f"{done.path}: {done.size} bytes{counted}")
 
 
 @task(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nodebake import pipeline
-from nodebake.errors import BuildError, SafetyError, UsageError
+from nodebake.errors import BuildError, InputError, SafetyError, UsageError
 from nodebake.pipeline import renewal, workshop
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
@@ -79,23 +79,25 @@ def exchange(
     Run again, it goes on where it was: what is revoked is not revoked twice.
 
     Raises:
-        SafetyError: the member is healthy, or the others would have no quorum; nothing is changed.
+        SafetyError: the member is healthy, or the others would have no quorum, or its successor has joined
+            already; nothing is changed.
         UsageError: there is no such member, or the vault or the pass phrase cannot be used.
         InputError: a program could not be had.
         BuildError: something could not be written, or the cluster did not do what it was told.
     """
     node = _member(plan, wanted.node)
     ctl = etcdctl(plan, options) if wanted.live else None
-    healthy = ctl.healthy() if ctl else ()
+    healthy = ctl.healthy() if ctl else _seen(plan, options)
     with workshop.opened(plan, options, ask) as vault:
         under_way = _under_way(vault, node) and not wanted.again
         if node.name in healthy:
             return _back(vault, node, under_way=under_way)
-        if ctl:
-            _check_quorum(ctl, node, healthy)
+        old = _leaving(ctl, node, healthy) if ctl else None
         if not under_way:
             vault.revoke(node.name)
-            vault.join(node.name)
+            vault.join(node.name, old.id if old else "")
+        elif old and old.id != vault.founding.leaving[node.name]:
+            raise _joined(node, old)
     pipeline.build(plan, options=replace(options, node="", stamp=None), progress=progress, ask=ask)
     with workshop.opened(plan, options, ask) as vault:
         oven = workshop.heat(plan, options, vault, workshop.supplies(plan, options, Silent()))
@@ -111,6 +113,14 @@ def exchange(
         listed=ctl is not None,
         archives={} if wanted.push else archives,
     )
+
+
+def _seen(plan: Plan, options: Options) -> tuple[str, ...]:
+    """Return the members that are healthy, as far as can be seen from here."""
+    try:
+        return etcdctl(plan, options).healthy()
+    except (InputError, BuildError):
+        return ()
 
 
 def _member(plan: Plan, name: str) -> NodePlan:
@@ -146,8 +156,8 @@ def _back(vault: Vault, node: NodePlan, *, under_way: bool) -> Replaced:
     return Replaced(node=node.name, back=True)
 
 
-def _check_quorum(ctl: Etcdctl, node: NodePlan, healthy: Collection[str]) -> None:
-    """See that the others can decide without this member, before and after a new one is added."""
+def _leaving(ctl: Etcdctl, node: NodePlan, healthy: Collection[str]) -> Member | None:
+    """Return the member that has to leave; see that the others can decide without it, and with a new one."""
     try:
         voters = [member for member in ctl.members() if not member.learner]
     except BuildError as error:
@@ -155,13 +165,24 @@ def _check_quorum(ctl: Etcdctl, node: NodePlan, healthy: Collection[str]) -> Non
             "no quorum of the cluster answers, so that its members cannot be changed",
             hint="bring members back until a majority is healthy; or take a backup back",
         ) from error
-    there = any(ctl.peer_url(node) in member.peer_urls for member in voters)
-    needed = (len(voters) + (not there)) // 2 + 1
+    there = next((member for member in voters if ctl.peer_url(node) in member.peer_urls), None)
+    needed = (len(voters) + (there is None)) // 2 + 1
     if len(healthy) < needed:
         raise SafetyError(
             f"only {', '.join(healthy) or 'nobody'} is healthy, and {needed} must be to replace {node.name}",
             hint="bring another member back first",
         )
+    return there if there and there.started else None
+
+
+def _joined(node: NodePlan, member: Member) -> SafetyError:
+    """Say that there is a member in the place of `node` that is not known to be the old one."""
+    return SafetyError(
+        f"{node.name} is being replaced, and the cluster has {member.id} in its place, which has been "
+        f"started and is not healthy now",
+        hint=f"if that is the successor, look at etcd's log there, or begin anew with --again; if it is the "
+        f"old one: etcdctl member remove {member.id}, and run the same again",
+    )
 
 
 def _exchange(ctl: Etcdctl, node: NodePlan, progress: Progress) -> None:

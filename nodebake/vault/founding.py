@@ -30,18 +30,26 @@ class Founding:
         snapshot: SHA-256 of that snapshot's file, hexadecimal; empty for the first cluster.
         joining: the nodes that were replaced or added later, which may not found it, and since when each,
             seconds since 1970.
+        leaving: the id in the cluster, hexadecimal, of the member that each of them takes the place of; empty
+            where it is not known.
         changed: when anything of this last changed, seconds since 1970; 0 for never.
     """
 
     generation: int = 0
     snapshot: str = ""
     joining: Mapping[str, int] = field(default_factory=dict)
+    leaving: Mapping[str, str] = field(default_factory=dict)
     changed: int = 0
 
-    def with_joining(self, node: str) -> Founding:
-        """Return the same, with a node that joins from now on."""
+    def with_joining(self, node: str, leaving: str) -> Founding:
+        """Return the same, with a node that joins from now on, in the place of `leaving`."""
         moment = int(now().timestamp())
-        return replace(self, joining={**self.joining, node: moment}, changed=moment)
+        return replace(
+            self,
+            joining={**self.joining, node: moment},
+            leaving={**self.leaving, node: leaving},
+            changed=moment,
+        )
 
     def again(self, snapshot: str) -> Founding:
         """Return the founding of another cluster, by all nodes, from the snapshot with this SHA-256.
@@ -66,6 +74,7 @@ def read_founding(files: Files) -> Founding:
             generation=int(document["generation"]),
             snapshot=str(document["snapshot"]),
             joining={str(name): int(moment) for name, moment in document["joining"].items()},
+            leaving={str(name): str(member) for name, member in document["leaving"].items()},
             changed=int(document["changed"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

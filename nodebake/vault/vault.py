@@ -164,14 +164,14 @@ class Vault:
         self._store.save_rows(ledger.revoked(self._store.rows, due, int(present.timestamp())))
         return tuple(due)
 
-    def join(self, node: str) -> None:
-        """Remember that a node joins a cluster that is there, from now on.
+    def join(self, node: str, leaving: str = "") -> None:
+        """Remember that a node joins a cluster that is there, from now on, in the place of member `leaving`.
 
         Raises:
             UsageError: the vault cannot be written to.
             BuildError: the disk is full or failed.
         """
-        self.founding = write_founding(self._store.files, self.founding.with_joining(node))
+        self.founding = write_founding(self._store.files, self.founding.with_joining(node, leaving))
 
     def found_again(self, snapshot: str) -> None:
         """Remember that all nodes found another cluster, from a snapshot; see `Founding.again` and `join`."""

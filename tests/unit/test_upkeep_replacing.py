@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses as dc
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nodebake import command, console, pipeline, upkeep
-from nodebake.errors import SafetyError, UsageError
+from nodebake.errors import ProfileError, SafetyError, UsageError
 from nodebake.progress import Silent
 from tests.unit.inputs import options, profile
 from tests.unit.test_upkeep_renewal import files
 from tests.unit.test_upkeep_revoking import CRL, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nodebake.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +110,36 @@ def test_the_only_member_cannot_be_replaced(tmp_path: Path) -> None:
     path.write_text("\n".join(line for line in lines if "x-2" not in line and "x-3" not in line) + "\n")
     with pytest.raises(SafetyError, match="x-1 is the only member"):
         replace(tmp_path, "x-1")
+
+
+VERBS: dict[str, Callable[[Plan, pipeline.Options], object]] = {
+    "renew": lambda plan, told: upkeep.renew(
+        plan, told, upkeep.Renewal(within=10**9, new_keys=True), progress=Silent(), ask=None
+    ),
+    "rotate": lambda plan, told: upkeep.rotate(plan, told, upkeep.Wanted(), progress=Silent(), ask=None),
+    "revoke": lambda plan, told: upkeep.revoke(
+        plan, told, upkeep.Revocation(node="x-2"), progress=Silent(), ask=None
+    ),
+    "replace": lambda plan, told: upkeep.exchange(
+        plan, told, upkeep.Replacement(node="x-2"), progress=Silent(), ask=None
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_wrong_pass_phrase_changes_nothing(verb: str, tmp_path: Path) -> None:
+    """Whatever is asked for: the vault and the artefacts stay as they were."""
+    path = Path(profile(tmp_path))
+    path.write_text(path.read_text() + "pki: {authority: {passphrase: {env: PHRASE}}}\n")
+    plan, right = pipeline.resolve(str(path)), dc.replace(options(tmp_path), environ={"PHRASE": "right"})
+    pipeline.build(plan, options=right, progress=Silent(), ask=None)
+    before = contents(tmp_path)
+    with pytest.raises(ProfileError, match="wrong pass phrase"):
+        VERBS[verb](plan, dc.replace(right, environ={"PHRASE": "wrong"}))
+    assert contents(tmp_path) == before
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return the files of vault and build; the lock only says who used it last."""
+    places = [path for name in ("vault", "out") for path in (directory / name).rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in places if path.name != "lock"}
