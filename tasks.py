@@ -142,6 +142,7 @@ def boot(
         "files": "where a card with Alpine is mounted: copy the node's files, in place of a whole image",
         "from": "a publication to pull the node's files from first, into --out",
         "identity": "file with age's private key, for what is encrypted in it",
+        "ca": tasks_publish.CA,
         "replace": "another node's card may be written over",
         "i_know": "serial number of a device that does not look like a card, and is one",
         "yes": "do not ask",
@@ -161,6 +162,7 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     yes: bool = False,  # noqa: FBT001, FBT002 - a flag
     from_: str = "",
     identity: str = "",
+    ca: str = "",
     out: str = "",
     vault: str = "",
 ) -> None:
@@ -173,7 +175,8 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         plan = pipeline.resolve(flags.named())
         told, ask = flags.options(plan), console.prompt()
         if from_:
-            tasks_publish.pulled(told.out, from_, node, identity, progress)
+            source = tasks_publish.Source(url=from_, node=node, identity=identity, ca=ca)
+            tasks_publish.pulled(told.out, source, progress)
         allowed = room.Permission(known=i_know, replace=replace)
         options = room.Options(
             out=told.out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-PLACE = "file:///DIR"
+PLACE = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG"
+CA = "the authority of a server's certificate, if it is none of the system's"
 
 
 @task(
@@ -28,17 +30,19 @@ PLACE = "file:///DIR"
         "to": f"the place: {PLACE}",
         "recipient": "age public key of one who may read the nodes' secrets; as often as need be",
         "plaintext_secrets": "everybody who can pull may read the nodes' secrets",
+        "ca": CA,
         "force": "replace another publication that is there",
         "out": "directory of the build (default: build/<profile>)",
     },
 )
-def publish(
+def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     _: Context,
     recipient: list[str],
     profile: str = "",
     to: str = "",
     plaintext_secrets: bool = False,  # noqa: FBT001, FBT002 - a flag
     force: bool = False,  # noqa: FBT001, FBT002 - a flag
+    ca: str = "",
     out: str = "",
 ) -> None:
     """Publish what was built, so that it can be pulled and flashed elsewhere."""
@@ -47,14 +51,15 @@ def publish(
         from nodebake import publish as room
 
         flags = console.Flags(profile=profile, out=out)
-        place = room.opened(to, "--to")
         wanted = room.Push(
             out=flags.options(pipeline.resolve(flags.named())).out,
             recipients=tuple(recipient),
             plaintext=plaintext_secrets,
             force=force,
         )
-        done = room.publish(place, wanted, progress)
+        authority = console.path("--ca", ca) if ca else None
+        with room.opened(to, "--to", authority) as place:
+            done = room.publish(place, wanted, progress)
     console.say(console.published(place.name, done))
 
 
@@ -63,25 +68,39 @@ def publish(
         "from": f"the place: {PLACE}",
         "node": "only this node's files",
         "identity": "file with age's private key, for what is encrypted",
+        "ca": CA,
         "out": "directory to write (default: build/<profile>)",
     }
 )
-def pull(_: Context, from_: str = "", node: str = "", identity: str = "", out: str = "") -> None:
+def pull(
+    _: Context, from_: str = "", node: str = "", identity: str = "", ca: str = "", out: str = ""
+) -> None:
     """Get what was published, bit for bit as it was built."""
     with console.session() as progress:
         to = console.path("--out", out) if out else None
-        where, manifest = pulled(to, from_, node, identity, progress)
+        where, manifest = pulled(to, Source(url=from_, node=node, identity=identity, ca=ca), progress)
     console.say(console.pulled(where, manifest, node))
 
 
-def pulled(out: Path | None, url: str, node: str, identity: str, progress: Progress) -> tuple[Path, Manifest]:
-    """Pull a node's files into `out`, or every node's if it is empty."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What to pull, as it was typed; empty for what was not."""
+
+    url: str
+    node: str
+    identity: str
+    ca: str
+
+
+def pulled(out: Path | None, source: Source, progress: Progress) -> tuple[Path, Manifest]:
+    """Pull a node's files into `out`, or every node's."""
     from nodebake import publish as room
 
-    key = console.path("--identity", identity) if identity else None
-    place = room.opened(url, "--from")
-    wanted = room.Pull(out=out, builds=console.CHECKOUT / "build", node=node, identity=key)
-    return room.pull(place, wanted, progress)
+    key = console.path("--identity", source.identity) if source.identity else None
+    ca = console.path("--ca", source.ca) if source.ca else None
+    wanted = room.Pull(out=out, builds=console.CHECKOUT / "build", node=source.node, identity=key)
+    with room.opened(source.url, "--from", ca) as place:
+        return room.pull(place, wanted, progress)
 
 
 TASKS = (publish, pull)

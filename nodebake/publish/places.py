@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from nodebake.errors import UsageError
 from nodebake.publish.folder import Folder
+from nodebake.publish.place import PlaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nodebake.publish.place import Place
+    from nodebake.publish.registry import Registry
 
-FORMS = "file:///DIR"
+FORMS = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG"
+_OCI = re.compile(
+    r"(?P<host>[^/@]+)/(?P<name>[a-z0-9._/-]+?)(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>\w[\w.-]{0,127}))",
+    re.ASCII,
+)
 
 
-def opened(url: str, flag: str) -> Place:
-    """Return the place that `url` names; `flag` is where the user said it.
+@contextmanager
+def opened(url: str, flag: str, ca: Path | None = None) -> Iterator[Place]:
+    """Give the place that `url` names.
+
+    Args:
+        url: as the user typed it.
+        flag: where it was typed.
+        ca: the authority of a server's certificate, if it is not one of the system's.
 
     Raises:
-        UsageError: it names none.
+        UsageError: it names none, or what it takes cannot be used.
     """
     if not url:
         raise UsageError(f"{flag} names no place", hint=f"add {flag} with one of {FORMS}")
     scheme = url.partition("://")[0]
     if scheme == "file":
-        return _folder(url, flag)
-    raise UsageError(f"{flag} {url}: this is no place to publish at", hint=f"it is one of {FORMS}")
+        yield _folder(url, flag)
+    elif scheme in {"oci", "oci+http"}:
+        with closing(_registry(url, flag, ca)) as place:
+            yield place
+    else:
+        raise UsageError(f"{flag} {url}: this is no place to publish at", hint=f"it is one of {FORMS}")
 
 
 def _folder(url: str, flag: str) -> Place:
@@ -34,3 +54,20 @@ def _folder(url: str, flag: str) -> Place:
     if told.netloc not in {"", "localhost"} or not told.path.strip("/"):
         raise UsageError(f"{flag} {url} is no directory of this machine", hint="write file:///DIR")
     return Folder(directory=Path(unquote(told.path)))
+
+
+def _registry(url: str, flag: str, ca: Path | None) -> Registry:
+    from nodebake.publish.registry import Registry  # noqa: PLC0415 - slow to import
+
+    scheme, _, rest = url.partition("://")
+    told = _OCI.fullmatch(rest)
+    if told is None:
+        hint = "write oci://REGISTRY/REPOSITORY:TAG, or oci+http://... without TLS"
+        raise UsageError(f"{flag} {url} names no tag in a registry", hint=hint)
+    if told["digest"] and flag == "--to":
+        raise UsageError(f"{flag} {url}: what is published gets a tag, not a digest")
+    reference = told["digest"] or told["tag"]
+    try:
+        return Registry(told["host"], told["name"], reference, ca=ca, plain=scheme == "oci+http")
+    except PlaceError as error:
+        raise UsageError(str(error)) from error

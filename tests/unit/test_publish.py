@@ -22,13 +22,15 @@ from tests.unit import inputs
 def send(out: Path, to: str, *recipients: str, force: bool = False) -> Sent:
     """Publish the build in `out`, for everybody when no recipient is named."""
     wanted = Push(out=out, recipients=recipients, plaintext=not recipients, force=force)
-    return publish(opened(to, "--to"), wanted, Silent())
+    with opened(to, "--to") as place:
+        return publish(place, wanted, Silent())
 
 
 def get(url: str, out: Path, node: str = "", identity: Path | None = None) -> Manifest:
     """Pull what is published at `url` into `out`."""
     wanted = Pull(out=out, builds=out.parent, node=node, identity=identity)
-    return pull(opened(url, "--from"), wanted, Silent())[1]
+    with opened(url, "--from") as place:
+        return pull(place, wanted, Silent())[1]
 
 
 def key(directory: Path, name: str = "key.txt") -> tuple[Path, str]:
@@ -128,8 +130,11 @@ def test_age_opens_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
 
 def test_publishing_secrets_needs_a_word(out: Path, tmp_path: Path) -> None:
     """Neither recipients nor --plaintext-secrets: exit 4, the reason, and nothing is written."""
-    with pytest.raises(SafetyError, match=r"(?s)private keys.*--recipient") as caught:
-        publish(opened(f"file://{tmp_path}/published", "--to"), Push(out=out), Silent())
+    with (
+        opened(f"file://{tmp_path}/published", "--to") as place,
+        pytest.raises(SafetyError, match=r"(?s)private keys.*--recipient") as caught,
+    ):
+        publish(place, Push(out=out), Silent())
     assert caught.value.exit_code == 4
     assert not (tmp_path / "published").exists()
 
@@ -240,8 +245,8 @@ def test_a_node_that_is_not_there_is_told(out: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["", "/srv/here", "ftp://host/x", "file://host/x", "file:///"])
 def test_no_place_is_told(url: str) -> None:
     """What names no place says which there are."""
-    with pytest.raises(UsageError, match=r"--to.*\n.*file:///DIR"):
-        opened(url, "--to")
+    with pytest.raises(UsageError, match=r"--to.*\n.*file:///DIR"), opened(url, "--to"):
+        pass
 
 
 def test_a_full_disk_publishes_nothing(out: Path, tmp_path: Path) -> None:
