@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-PLACE = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG"
+PLACE = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG, s3://BUCKET/PREFIX"
 CA = "the authority of a server's certificate, if it is none of the system's"
 
 

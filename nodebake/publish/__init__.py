@@ -106,6 +106,8 @@ def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
         size = 0 if before == publication.index else _send(place, publication, progress)
     except PlaceError as error:
         raise BuildError(f"{error}\n  nothing was published; publish again to go on") from error
+    if before and before != publication.index:
+        _clean(place, publication)
     whole = sum(blob.size for blob in publication.blobs)
     return Sent(nodes=nodes, size=size, whole=whole, new=before != publication.index)
 
@@ -138,6 +140,14 @@ def _open_to_all(wanted: Push) -> SafetyError | UsageError:
     )
 
 
+def _clean(place: Place, publication: Publication) -> None:
+    """Remove what only the publication before had: it may be what nobody should have been able to read."""
+    try:
+        place.clean(publication.blobs)
+    except PlaceError as error:
+        raise BuildError(f"published, but what was there before could not be removed: {error}") from error
+
+
 def _send(place: Place, publication: Publication, progress: Progress) -> int:
     """Send what is not there yet, and then the index; return how many bytes that was."""
     task, size = f"publishing to {place.name}", 0
@@ -147,7 +157,7 @@ def _send(place: Place, publication: Publication, progress: Progress) -> int:
             place.put(blob, content.content() if isinstance(content, Piece) else content)
             size += blob.size
         progress.advance(task, blob.size)
-    place.finish(publication.index, publication.blobs)
+    place.finish(publication.index)
     progress.finish(task)
     return size + len(publication.index)
 

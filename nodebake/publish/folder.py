@@ -60,10 +60,13 @@ class Folder:
         with self._told():
             yield from chunks(self.directory / key(blob))
 
-    def finish(self, index: bytes, blobs: Collection[Blob]) -> None:
-        """Publish: the index last, and all before it on the disk; what it does not need goes then."""
+    def finish(self, index: bytes) -> None:
+        """Publish: the index last, and all before it on the disk."""
         self._write(LAYOUT, [VERSION])
         self._write(INDEX, [index])
+
+    def clean(self, blobs: Collection[Blob]) -> None:
+        """Remove every blob but these."""
         keep = {blob.hex for blob in blobs}
         with self._told():
             for path in (self.directory / "blobs/sha256").iterdir():

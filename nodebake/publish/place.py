@@ -101,11 +101,11 @@ class Place(Protocol):
     def read(self, blob: Blob) -> Iterator[bytes]:
         """Yield what a blob holds; whoever reads it has to check it."""
 
-    def finish(self, index: bytes, blobs: Collection[Blob]) -> None:
-        """Publish: store the index, in one step, over the one that may be there.
+    def finish(self, index: bytes) -> None:
+        """Publish: store the index, in one step, over the one that may be there."""
 
-        What is not among the `blobs` was another publication's, and goes where that is possible.
-        """
+    def clean(self, blobs: Collection[Blob]) -> None:
+        """Remove every blob but these, where a place is for one publication only."""
 
 
 def blob(

@@ -15,10 +15,11 @@ from nodebake.publish.place import PlaceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nodebake.publish.bucket import Bucket
     from nodebake.publish.place import Place
     from nodebake.publish.registry import Registry
 
-FORMS = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG"
+FORMS = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG, s3://BUCKET/PREFIX"
 _OCI = re.compile(
     r"(?P<host>[^/@]+)/(?P<name>[a-z0-9._/-]+?)(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>\w[\w.-]{0,127}))",
     re.ASCII,
@@ -45,6 +46,9 @@ def opened(url: str, flag: str, ca: Path | None = None) -> Iterator[Place]:
     elif scheme in {"oci", "oci+http"}:
         with closing(_registry(url, flag, ca)) as place:
             yield place
+    elif scheme == "s3":
+        with closing(_bucket(url, flag, ca)) as place:
+            yield place
     else:
         raise UsageError(f"{flag} {url}: this is no place to publish at", hint=f"it is one of {FORMS}")
 
@@ -69,5 +73,17 @@ def _registry(url: str, flag: str, ca: Path | None) -> Registry:
     reference = told["digest"] or told["tag"]
     try:
         return Registry(told["host"], told["name"], reference, ca=ca, plain=scheme == "oci+http")
+    except PlaceError as error:
+        raise UsageError(str(error)) from error
+
+
+def _bucket(url: str, flag: str, ca: Path | None) -> Bucket:
+    from nodebake.publish.bucket import Bucket  # noqa: PLC0415 - slow to import
+
+    told = urlsplit(url)
+    if not told.netloc:
+        raise UsageError(f"{flag} {url} names no bucket", hint="write s3://BUCKET/PREFIX")
+    try:
+        return Bucket(told.netloc, told.path.strip("/"), ca=ca)
     except PlaceError as error:
         raise UsageError(str(error)) from error

@@ -95,10 +95,12 @@ class Registry:
         with self._ask("GET", _path(blob), headers={"Accept": MANIFEST}) as response, self._told():
             yield from response.iter_raw()
 
-    def finish(self, index: bytes, blobs: Collection[Blob]) -> None:
-        """Publish: give the index its tag. What no tag leads to is the registry's to remove."""
-        del blobs
+    def finish(self, index: bytes) -> None:
+        """Publish: give the index its tag."""
         self._put(f"manifests/{self._reference}", INDEX, len(index), index)
+
+    def clean(self, blobs: Collection[Blob]) -> None:
+        """Remove nothing: other tags may need it, and what none does is the registry's to remove."""
 
     def _put(self, to: str | httpx.URL, media_type: str, size: int, content: Content) -> None:
         headers = {"Content-Type": media_type, "Content-Length": str(size)}
