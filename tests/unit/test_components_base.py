@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 import tomllib
 import zoneinfo
 from typing import TYPE_CHECKING, Any
@@ -361,8 +362,9 @@ def test_a_time_zone_that_is_none_is_refused(tmp_path: Path, zone: str, todo: st
     assert f"system.timezone: there is no time zone {zone}; {todo}" in told
 
 
-def test_a_machine_without_time_zones_says_so(tmp_path: Path) -> None:
+def test_a_machine_without_time_zones_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no tz database to look in, every zone is taken, with a warning."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that Python looks in after the system
     zoneinfo.reset_tzpath(to=())
     try:
         plan = plan_of(tmp_path, system={"timezone": "Europe/Berlin"})
