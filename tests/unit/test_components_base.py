@@ -364,7 +364,7 @@ def test_a_time_zone_that_is_none_is_refused(tmp_path: Path, zone: str, todo: st
 
 def test_a_machine_without_time_zones_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no tz database to look in, every zone is taken, with a warning."""
-    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that Python looks in after the system
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # PyPI's, which zoneinfo reads besides the system's
     zoneinfo.reset_tzpath(to=())
     try:
         plan = plan_of(tmp_path, system={"timezone": "Europe/Berlin"})
