@@ -198,7 +198,10 @@ def contents(items: tuple[Artifact, ...], out: Path) -> card.Own:
         for item in items
         if item.kind in _ON_BOOT
     }
-    return card.Own(boot=boot, root=next((out / item.path for item in items if item.kind == "rootfs"), None))
+    root = next((out / item.path for item in items if item.kind == "rootfs"), None)
+    on_disk = [item for item in items if item.kind in _ON_BOOT or item.kind == "rootfs"]
+    shared = tuple((out / item.path, start, end) for item in on_disk for start, end in item.shared)
+    return card.Own(boot=boot, root=root, shared=shared)
 
 
 def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:

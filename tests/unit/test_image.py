@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
 import struct
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodebake import command, pipeline, stamp
+from nodebake import command, pipeline, publish, stamp
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.manifest import Manifest
 from nodebake.progress import Silent
@@ -493,3 +496,21 @@ def _broken(directory: Path, tool: str) -> Path:
     (tools / tool).write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
     (tools / tool).chmod(0o755)
     return tools
+
+
+def test_a_published_image_costs_its_own_files(machine: Path, tmp_path: Path) -> None:
+    """Of a second node's disk only what is its own is published, twice (as it is, and as qcow2)."""
+    out = tmp_path / "out"
+    shutil.copytree(machine / "out", out, copy_function=os.link)
+    manifest = Manifest.from_json((out / "manifest.json").read_text())
+    two = replace(manifest, nodes={name: manifest.nodes[name] for name in ("x-1", "x-2")})
+    (out / "manifest.json").unlink()
+    (out / "manifest.json").write_text(two.to_json())
+    with publish.opened(f"file://{tmp_path}/published", "--to") as place:
+        publish.publish(place, publish.Push(out=out, plaintext=True), Silent())
+        publish.pull(place, publish.Pull(out=tmp_path / "got", builds=tmp_path, node="x-2"), Silent())
+    own = [path.stat().st_size for path in (out / ".published").iterdir()]
+    binaries = 2 * len(inputs.busybox())
+    assert (len(own), max(own) < binaries / 4) == (2, True)
+    for item in two.nodes["x-2"]:
+        assert filecmp.cmp(tmp_path / "got" / item.path, out / item.path, shallow=False)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
-from nodebake.formats.card import bmap, ext4, fat, laying
+from nodebake.formats.card import bmap, ext4, fat, laying, likeness
 from nodebake.formats.card.layout import FAT32_LBA, LINUX, MIB, START, Partition, record, up
-from nodebake.formats.card.ranges import Range, copy, digest
+from nodebake.formats.card.ranges import Range, copy, digest, joined
 from nodebake.formats.packing import zstd_chunks
 from nodebake.formats.writing import artifact, failed, part, streamed
 from nodebake.manifest import Artifact
 from nodebake.plan import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from nodebake.plan import Identity, NodePlan, Plan
@@ -30,10 +30,12 @@ __all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "ready",
 KINDS = ("image", "qcow2", "image-zst", "bmap", "image-sbom")
 """Of the artefacts that come and go with an image: it, its other forms, its bill of materials."""
 Form = Literal["qcow2", "zst"]
+Shared = tuple[tuple[int, int], ...]
 BOOT = "PIBOOT"
 _TOOLS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs"}
 _PC_TOOLS = {"qemu-img": "qemu-utils", "syslinux": "syslinux"}
 _STEP = 4 * MIB
+_AT_ONCE = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +95,23 @@ class Own:
     Attributes:
         boot: files by their path on the boot partition.
         root: an archive of what is laid over the root, `<node>.rootfs.tar.zst`.
+        shared: pieces of these files that are not the node's own: the file, the first byte and the one after
+            the last.
     """
 
     boot: Mapping[str, Path]
     root: Path | None = None
+    shared: tuple[tuple[Path, int, int], ...] = ()
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield what of the files is not the node's own, as it stands on the disk."""
+        for path, start, end in self.shared:
+            if path == self.root:
+                yield from likeness.members(path, start, end)
+            else:
+                with path.open("rb") as file:
+                    file.seek(start)
+                    yield file.read(end - start)
 
 
 def ready(*, pc: bool) -> None:
@@ -142,8 +157,8 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
         with part(path) as new:
             _copy(new, card, who)
             _fill(new, card, own, who, epoch)
-            image = _placed("image", new, path, epoch)
-        forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch)]
+            image = _placed("image", new, path, epoch, _shared(new, card, own))
+        forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch, image.shared)]
     except OSError as error:
         raise failed(path, error) from error
     return image, *forms
@@ -175,16 +190,28 @@ def _fill(image: Path, card: Card, own: Own, who: Identity, epoch: int) -> None:
         ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
 
 
-def _placed(kind: str, new: Path, path: Path, epoch: int) -> Artifact:
+def _shared(image: Path, card: Card, own: Own) -> Shared:
+    """Return where the image has nothing of the node's own."""
+    found: list[Range] = []
+    made = [one for one in (card.boot, card.root) if one]
+    with image.open("rb") as disk:
+        for one, partition in zip(made, card.partitions, strict=False):
+            with one.image.open("rb") as base:
+                found += joined(likeness.unchanged(disk, base, one.ranges, at=partition.start))
+    return likeness.apart((*found, *likeness.located(image, own.contents())))
+
+
+def _placed(kind: str, new: Path, path: Path, epoch: int, shared: Shared) -> Artifact:
     """Give the whole file `new` its name."""
     sha256, size = digest(new), new.stat().st_size
     os.utime(new, (epoch, epoch))
     new.replace(path)
     root = path.parent.parent
-    return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256)
+    name = path.relative_to(root).as_posix()
+    return Artifact(kind=kind, path=name, size=size, sha256=sha256, shared=shared)
 
 
-def _qcow2(image: Path, card: Card, epoch: int) -> tuple[Artifact, ...]:
+def _qcow2(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
     """Write what QEMU likes best: it takes no more room than there is content, however it is copied."""
     del card
     path = image.with_suffix(".qcow2")
@@ -192,11 +219,21 @@ def _qcow2(image: Path, card: Card, epoch: int) -> tuple[Artifact, ...]:
         new.touch(0o600)
         argv = [find("qemu-img", package="qemu-utils"), "convert", "-f", "raw", "-O", "qcow2"]
         run([*argv, image, new])
-        return (_placed("qcow2", new, path, epoch),)
+        with image.open("rb") as file:
+            found = likeness.apart(likeness.located(new, _pieces(file, shared)))
+        return (_placed("qcow2", new, path, epoch, found),)
 
 
-def _zst(image: Path, card: Card, epoch: int) -> tuple[Artifact, ...]:
+def _pieces(file: IO[bytes], ranges: Shared) -> Iterator[bytes]:
+    for start, end in ranges:
+        for at in range(start, end, _AT_ONCE):
+            file.seek(at)
+            yield file.read(min(_AT_ONCE, end - at))
+
+
+def _zst(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
     """Write what is small to store and to send, and the map of what of it must be written."""
+    del shared  # what is compressed as a whole has nothing in common with another's
     root, (boot, *rest) = image.parent.parent, card.partitions
     ranges = [Range(start=0, end=1), *_moved(fat.used(image, at=boot.start), boot.start)]
     for data in rest:

@@ -1,0 +1,102 @@
+"""Which bytes of a disk nodes share: those of the base that were left alone, and those of shared files."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tarfile
+from typing import IO, TYPE_CHECKING
+
+from nodebake.formats.card.ranges import Range, joined
+from nodebake.formats.packing import zstd_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_CELL = 1 << 20
+_BLOCK = 4096
+_LEAST = 1 << 16  # what is smaller is not worth looking for
+# Runs that were too short before a content counts as scattered, or as not there.
+_TRIES = 16
+
+
+def unchanged(image: IO[bytes], base: IO[bytes], ranges: Iterable[Range], *, at: int) -> Iterator[Range]:
+    """Yield where `image` has what `base` has.
+
+    Args:
+        image: the disk.
+        base: what was copied to it.
+        ranges: the parts of the base that were copied.
+        at: where in the image it went.
+    """
+    for one in joined(ranges, step=_CELL):
+        for start in range(one.start, one.end, _CELL):
+            image.seek(at + start)
+            base.seek(start)
+            data = base.read(min(_CELL, one.end - start))
+            if data and image.read(len(data)) == data:
+                yield Range(start=at + start, end=at + start + len(data))
+
+
+def members(archive: Path, start: int, end: int) -> Iterator[bytes]:
+    """Yield the contents of the large files in a piece of an archive packed with zstd."""
+    with archive.open("rb") as file:
+        file.seek(start)
+        piece = io.BytesIO(file.read(end - start))
+    with tarfile.open(fileobj=zstd_reader(piece), mode="r|") as tar:
+        for info in tar:
+            content = tar.extractfile(info) if info.isreg() and info.size >= _LEAST else None
+            if content:
+                yield content.read()
+
+
+def located(disk: Path, contents: Iterable[bytes]) -> Iterator[Range]:
+    """Yield where `disk` has the contents, as far as it has them in large runs."""
+    with disk.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        hint = 0
+        for content in contents:
+            for found in _runs(mapped, content, hint):
+                hint = found.end
+                yield found
+
+
+def apart(ranges: Iterable[Range]) -> tuple[tuple[int, int], ...]:
+    """Return ranges as an artefact has them: in order, none within another."""
+    found: list[tuple[int, int]] = []
+    for one in sorted(ranges, key=lambda one: one.start):
+        if not found or one.start >= found[-1][1]:
+            found.append((one.start, one.end))
+    return tuple(found)
+
+
+def _runs(mapped: mmap.mmap, content: bytes, hint: int) -> Iterator[Range]:
+    at, tries = 0, _TRIES
+    while at + _LEAST <= len(content) and tries:
+        block = content[at : at + _BLOCK]
+        if not any(block):  # zeros are everywhere
+            at += _BLOCK
+            continue
+        start = mapped.find(block, hint)
+        start = mapped.find(block) if start < 0 else start
+        if start < 0:
+            return
+        size = _same(mapped, start, content, at)
+        hint = start + size
+        if size >= _LEAST:
+            yield Range(start=start, end=hint)
+        else:
+            tries -= 1
+        at += max(size // _BLOCK, 1) * _BLOCK
+
+
+def _same(mapped: mmap.mmap, start: int, content: bytes, at: int) -> int:
+    """Return how many bytes are the same from there on."""
+    size, step = 0, _CELL
+    while step >= _BLOCK:
+        left = content[at + size : at + size + step]
+        if left and mapped[start + size : start + size + len(left)] == left:
+            size += len(left)
+        else:
+            step = 0 if not left else step // 16
+    return size

@@ -1,0 +1,59 @@
+"""What nodes' disks have in common is found where it is, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from nodebake.formats.card import likeness
+from nodebake.formats.card.ranges import Range
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = 1 << 20
+
+
+def noise(name: str, size: int) -> bytes:
+    """Return bytes that nothing else has."""
+    return hashlib.shake_128(name.encode()).digest(size)
+
+
+def test_what_was_left_of_the_base_is_found(tmp_path: Path) -> None:
+    """A cell with one other byte is the node's own; what was not copied is not looked at."""
+    base = noise("base", 5 * MIB + 100)
+    disk = bytearray(bytes(MIB) + base)
+    disk[MIB + 2 * MIB + 7] ^= 1
+    (tmp_path / "base").write_bytes(base)
+    (tmp_path / "disk").write_bytes(disk)
+    copied = [Range(start=0, end=3 * MIB), Range(start=4 * MIB, end=len(base))]
+    with (tmp_path / "base").open("rb") as one, (tmp_path / "disk").open("rb") as other:
+        found = list(likeness.unchanged(other, one, copied, at=MIB))
+    starts = [MIB, 2 * MIB, 5 * MIB, 6 * MIB]
+    ends = [2 * MIB, 3 * MIB, 6 * MIB, 6 * MIB + 100]
+    assert found == [Range(start=start, end=end) for start, end in zip(starts, ends, strict=True)]
+
+
+def test_a_file_in_two_places_is_found_in_both(tmp_path: Path) -> None:
+    """A file system may put a file into several runs; each is found, byte for byte."""
+    content = noise("content", 300_000)
+    first, rest = content[: 40 * 4096], content[40 * 4096 :]
+    disk = b"".join((bytes(8192), rest, noise("between", 4096 * 3), first, noise("after", 5000)))
+    (tmp_path / "disk").write_bytes(disk)
+    found = likeness.apart(likeness.located(tmp_path / "disk", [content]))
+    assert sorted((disk[start:end] for start, end in found), key=len) == sorted(
+        (rest[: len(rest) // 4096 * 4096 + len(rest) % 4096], first), key=len
+    )
+
+
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    """Zeros, other bytes and small files have no place."""
+    (tmp_path / "disk").write_bytes(bytes(MIB) + noise("disk", MIB))
+    contents = [bytes(MIB), noise("other", MIB), noise("disk", 4096)]
+    assert list(likeness.located(tmp_path / "disk", contents)) == []
+
+
+def test_ranges_do_not_overlap() -> None:
+    """What lies within another range is left out."""
+    ranges = [Range(start=10, end=20), Range(start=0, end=12), Range(start=12, end=14)]
+    assert likeness.apart(ranges) == ((0, 12), (12, 14))
