@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class Result:
         hand_small: three nodes by hand.
         hand_large: `scale.by_hand` nodes by hand.
         node_bytes: what is its own of the last node, in bytes.
+        published: bytes that publishing sends, by the number of nodes.
     """
 
     kind: Kind
@@ -71,6 +73,13 @@ class Result:
     hand_small: Times
     hand_large: Times
     node_bytes: int
+    published: dict[int, int]
+
+    @property
+    def node_published(self) -> float:
+        """Bytes that publishing sends for one more node."""
+        (few, less), (many, more) = sorted(self.published.items())
+        return (more - less) / (many - few)
 
     @property
     def node_cpu(self) -> float:
@@ -109,6 +118,7 @@ def _measure(kind: Kind, scale: Scale, scratch: Path, progress: Progress) -> Res
     first = scratch / "first"
     command.run(_ours(Cluster(kind=kind, size=MEMBERS + 1), scratch, first), cwd=CHECKOUT)
     most = None if scale.binaries else LARGEST_TEXT
+    published = {MEMBERS + 1: _published(Cluster(kind=kind, size=MEMBERS + 1), scratch, first)}
     start = skeletons(Cluster(kind=kind, size=MEMBERS + 1), first / "out", scratch / "skeletons", most=most)
     progress.advance(task)
 
@@ -126,6 +136,7 @@ def _measure(kind: Kind, scale: Scale, scratch: Path, progress: Progress) -> Res
     three, many = ours(small), ours(large)
     again = measure(scale.runs, lambda _: _ours(large, scratch, scratch / "ours"))
     own = own_bytes(*(scratch / "ours/out" / large.nodes[index][0] for index in (-1, -2)))
+    published[large.size] = _published(large, scratch, scratch / "ours")
     progress.advance(task)
     result = Result(
         kind=kind,
@@ -136,6 +147,7 @@ def _measure(kind: Kind, scale: Scale, scratch: Path, progress: Progress) -> Res
         hand_small=by_hand(small, scale.runs),
         hand_large=by_hand(part, 1),
         node_bytes=own,
+        published=published,
     )
     progress.finish(task)
     return result
@@ -144,6 +156,23 @@ def _measure(kind: Kind, scale: Scale, scratch: Path, progress: Progress) -> Res
 def _ours(cluster: Cluster, scratch: Path, to: Path) -> list[str | Path]:
     profile = cluster.profile(scratch)
     return [CHECKOUT / "invoke", "build", "--profile", profile, "--out", to / "out", "--vault", to / "vault"]
+
+
+def _published(cluster: Cluster, scratch: Path, built: Path) -> int:
+    """Publish a build to an empty directory, and return how many bytes that has then."""
+    to = _empty(scratch / "published")
+    argv: list[str | Path] = [
+        "publish",
+        "--profile",
+        cluster.profile(scratch),
+        "--out",
+        built / "out",
+        "--to",
+        f"file://{to}",
+    ]
+    env = {"NODEBAKE_VENV": sys.prefix}
+    command.run([CHECKOUT / "invoke", *argv, "--plaintext-secrets"], cwd=CHECKOUT, env=env)
+    return sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
 
 
 def _empty(directory: Path) -> Path:
@@ -162,6 +191,8 @@ def save(results: list[Result], listing: Times, imaged: images.Result, to: Path)
                 "nodes_by_hand": result.scale.by_hand,
                 "node_cpu_seconds": result.node_cpu,
                 "node_bytes": result.node_bytes,
+                "published": result.published,
+                "node_published": result.node_published,
                 **{
                     name: getattr(result, name).to_json()
                     for name in ("small", "large", "again", "hand_small", "hand_large")

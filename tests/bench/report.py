@@ -42,6 +42,11 @@ def _kind(result: Result) -> str:
         _row(f"{many}, cpu, by hand / ours", f"{result.hand('cpu') / result.large.median_cpu:.1f}", aim),
         _row("one more node, cpu", f"{result.node_cpu * 1000:.2f} ms", "at most 10 ms"),
         _row("one more node, its own bytes", f"{result.node_bytes / 1024:.1f} KiB", "at most 64 KiB"),
+        _row(
+            "one more node, published",
+            f"{result.node_published / 1024:.1f} KiB",
+            "at most 64 KiB",
+        ),
         _row(f"{many}, nothing changed, wall", _span(result.again.wall), "less than 1 s"),
     ]
     return "\n".join([f"{result.kind}: {MEMBERS} members, the others clients", *rows])

@@ -30,6 +30,7 @@ def test_bench_measures_both_ways_and_says_what_it_did(tmp_path: Path) -> None:
     assert all(
         kind["node_bytes"] > 0 and kind["hand_large"]["cpu"][0] > 0 for kind in saved["kinds"].values()
     )
+    assert all(kind["published"]["4"] > 10 * kind["node_published"] > 0 for kind in saved["kinds"].values())
     assert told.count("one more node, cpu") == len(results)
     assert saved["images"]["size"] > 100 << 20
     assert "genimage / ours" in images.text(imaged)
