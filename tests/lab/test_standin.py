@@ -29,6 +29,9 @@ _ENOUGH = 300  # seconds; an emulated machine takes twenty
 # Says on the console what became of an overlay, as a service of its own.
 _TELL = """\
 #!/sbin/openrc-run
+depend() {
+    after mdev
+}
 start() {
     {
         echo "told: owner $(stat -c %u:%g /etc/owned-by-name) $(stat -c %u:%g /etc/owned-by-number)"
@@ -38,6 +41,7 @@ start() {
         echo "told: missing $(apk info -e not-on-the-medium e2fsprogs | tr '\\n' ' ')"
         echo "told: repositories $(cat /etc/apk/repositories)"
         echo "told: which $(cat /etc/which)"
+        echo "told: null $(stat -c %a /dev/null)"
         echo "told: done"
     } >/dev/console
 }
@@ -68,9 +72,10 @@ def overlay(which: str) -> bytes:
         add("etc/owned-by-name", "", uid=1001, uname="lp")
         add("etc/owned-by-number", "", uid=1001, uname="nobody-knows")
         add("etc/which", which)
-        link = tarfile.TarInfo("etc/runlevels/sysinit/tell")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/init.d/tell"
-        tar.addfile(link)
+        for service in ("mdev", "tell"):
+            link = tarfile.TarInfo(f"etc/runlevels/sysinit/{service}")
+            link.type, link.linkname = tarfile.SYMTYPE, f"/etc/init.d/{service}"
+            tar.addfile(link)
     return to.getvalue()
 
 
@@ -146,13 +151,14 @@ def test_an_overlay_is_taken_as_mkinitfs_documents(medium: Path, tmp_path: Path)
         "which": ["first", "disk"],
         "owner": ["4:7", "1001:1001"],
         "root": ["755"],
-        "runlevels": ["boot/hwclock", "sysinit/tell"],
+        "runlevels": ["boot/hwclock", "sysinit/mdev", "sysinit/tell"],
         "motd": ["the", "overlay's", "own"],
         "missing": ["e2fsprogs"],
         "repositories": ["/media/vda/apks"],
+        "null": ["666"],
     } == {
         what: told(lines, what)
-        for what in ("which", "owner", "root", "runlevels", "motd", "missing", "repositories")
+        for what in ("which", "owner", "root", "runlevels", "motd", "missing", "repositories", "null")
     }
 
 
