@@ -117,15 +117,19 @@ def _grown(card_: Card, directory: Path, then: str = "") -> str:
 
     In a namespace of its own: others that copy this machine's mounts would keep the file system in use.
     """
-    script = directory / "grow-partition"
-    script.write_bytes(baked(plan_of(directory, **GROWN))["usr/local/lib/nodebake/grow-partition"].content)
-    steps = (
-        "set -e; mount --make-rprivate /; mkdir -p mounted; mount $1p2 mounted; echo etcd >mounted/member",
-        f"sh {script} mounted; sh {script} mounted",
-        f"cat /sys/class/block/${{1##*/}}p2/size; {then or ':'}; umount mounted",
+    grow = "sh grow-partition mounted"
+    then = f"cat /sys/class/block/${{1##*/}}p2/size; {then or ':'}"
+    return _with_script(card_, directory, f"{grow}; {grow}; {then}")
+
+
+def _with_script(card_: Card, directory: Path, steps: str) -> str:
+    script = baked(plan_of(directory, **GROWN))["usr/local/lib/nodebake/grow-partition"]
+    (directory / "grow-partition").write_bytes(script.content)
+    before = (
+        "set -e; mount --make-rprivate /; mkdir -p mounted; mount $1p2 mounted; echo etcd >mounted/member"
     )
     with card_.inserted() as device:
-        argv = ["unshare", "--mount", "sh", "-c", "; ".join(steps), "grow", device]
+        argv = ["unshare", "--mount", "sh", "-c", f"{before}; {steps}; umount mounted", "grow", device]
         return run(argv, cwd=directory).decode()
 
 
@@ -135,6 +139,22 @@ def test_partition_grows_while_it_is_mounted(tmp_path: Path, small: Card) -> Non
     whole = small.path.stat().st_size // SECTOR - 16384
     assert whole == int(_grown(small, tmp_path))
     assert ("83", 16384, whole) == small.partition(2)
+    assert "DATA: 12/" in small.check(2)
+
+
+@pytest.mark.parametrize(("program", "package"), [("sfdisk", "fdisk"), ("partx", "util-linux")])
+@pytest.mark.parametrize("first", ["", '"$real" "$@"; '], ids=["before", "after"])
+def test_power_may_be_cut_while_it_grows(
+    tmp_path: Path, small: Card, program: str, package: str, first: str
+) -> None:
+    """Killed before or after each of the programs that change something, the next start gets there."""
+    need_root()
+    stub = tmp_path / "cut" / program
+    stub.parent.mkdir()
+    stub.write_text(f"#!/bin/sh\nreal={need(program, package=package)}\n{first}kill -9 $PPID\n")
+    stub.chmod(0o755)
+    _with_script(small, tmp_path, f"! PATH={stub.parent}:$PATH sh grow-partition mounted")
+    assert small.path.stat().st_size // SECTOR - 16384 == int(_grown(small, tmp_path))
     assert "DATA: 12/" in small.check(2)
 
 
