@@ -110,14 +110,18 @@ class Bakery:
 
     def holders(self, manifest: Manifest) -> dict[tuple[str, str], str]:
         """Return the artefact each certificate went into, by holder and name."""
-        desk = self._desk()
         first = {name: items[0].path for name, items in manifest.nodes.items()}
-        holders = {key: first[key[0]] for key in self.secrets.leaves if key[0] in first}
-        for component in chosen(self.plan):
-            for want in component.desk_leaves(self.plan):
-                name = next(iter(component.desk(self.plan, desk)))
-                holders[want.holder, want.name] = f"{DESK}/{name}"
-        return holders
+        nodes = {key: first[key[0]] for key in self.secrets.leaves if key[0] in first}
+        return nodes | self.desk_holders()
+
+    def desk_holders(self) -> dict[tuple[str, str], str]:
+        """Return the file each of the operator's own certificates went into, by holder and name."""
+        desk = self._desk()
+        return {
+            (want.holder, want.name): f"{DESK}/{next(iter(component.desk(self.plan, desk)))}"
+            for component in chosen(self.plan)
+            for want in component.desk_leaves(self.plan)
+        }
 
     def _desk(self) -> Desk:
         secrets = self.secrets

@@ -106,7 +106,7 @@ def write(oven: Bakery, vault: Vault, nodes: Mapping[str, renewal.Pieces]) -> Ma
         if name in archives
         for leaf in one.certificates
     }
-    vault.record(noted)
+    vault.record(noted | oven.desk_holders())
     result.amend(oven.out, archives, operator)
     return archives
 

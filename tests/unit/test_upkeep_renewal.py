@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import tarfile
@@ -119,6 +120,15 @@ def test_later_builds_have_the_renewed_certificates(built: Path) -> None:
     rows, _ = upkeep.certificates(plan, options(built), live=False)
     assert {row.complaints for row in rows} == {()}
     assert not (built / "out" / RENEWAL).exists()
+
+
+def test_the_ledger_knows_where_renewed_certificates_went(built: Path) -> None:
+    """Into the renewal of each node, and the operator's into the file that was written."""
+    renew(built)
+    rows = json.loads((built / "vault/ledger.json").read_text())["certificates"]
+    last = {(row["holder"], row["name"]): row["artifact"] for row in rows}
+    assert last["operator", "client"] == "operator/admin.crt"
+    assert last["x-1", "peer"] == "x-1/x-1.renewal.tar.gz"
 
 
 def test_index_and_sums_know_the_renewal(built: Path) -> None:
