@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +12,7 @@ import pytest
 from nodebake.components import etcd
 from nodebake.components.etcd import EtcdPart
 from nodebake.components.etcd.keys import KEYS, OWNED, Kind
-from tests.components import DEBIAN, baked, decide, plan_of, text
+from tests.components import DEBIAN, baked, decide, materials, plan_of, text
 
 ROOT = Path(__file__).parents[2]
 
@@ -272,3 +272,15 @@ def test_log_on_a_device_of_its_own_is_a_unit(tmp_path: Path) -> None:
         unit
     )
     assert "etc/e2fsck.conf" in tree
+
+
+@pytest.mark.parametrize(("version", "tools"), [("3.5.16", set()), ("3.6.4", {"etcdutl"})])
+def test_a_member_that_restores_has_the_program_for_it(version: str, tools: set[str], tmp_path: Path) -> None:
+    """From 3.6 on that is one of its own; who has no snapshot does without it."""
+    plan = plan_of(tmp_path, etcd={"version": version})
+    node = plan.node("m1")
+    plain = materials(plan, node)
+    there = set(etcd.bake(plan, node, plain).root)
+    more = set(etcd.bake(plan, node, replace(plain, snapshot=b"data")).root) - there
+    assert {f"usr/local/bin/{name}" for name in tools} | {"var/lib/nodebake/snapshot.db"} <= more
+    assert len([path for path in more if "/bin/" in path]) == len(tools)

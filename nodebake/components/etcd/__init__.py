@@ -52,9 +52,10 @@ def decide(loaded: Loaded, plan: Plan) -> tuple[Plan, list[Problem]]:
 
 
 def wants(plan: Plan) -> tuple[Want, ...]:
-    """Return etcd and etcdctl for the plan's architecture."""
-    version = plan.part(EtcdPart).version
-    return (Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"), libc=plan.libc),)
+    """Return etcd and its tools for the plan's architecture."""
+    part = plan.part(EtcdPart)
+    files = tuple(dict.fromkeys(("etcd", "etcdctl", part.restorer)))
+    return (Want(name="etcd", version=part.version, arch=plan.arch, files=files, libc=plan.libc),)
 
 
 def leaves(plan: Plan, node: NodePlan) -> tuple[LeafRequest, ...]:
@@ -160,10 +161,11 @@ def _pki(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
 
 
 def _programs(plan: Plan, node: NodePlan, materials: Materials) -> Tree:
-    fetched = materials.fetched["etcd"]
-    names = ("etcd", "etcdctl") if node.role == "member" else ("etcdctl",)
-    bin_dir = plan.part(EtcdPart).bin_dir
-    entries = {f"{bin_dir}/{name}": file(fetched.files[name], 0o755, shared=True) for name in names}
+    fetched, part = materials.fetched["etcd"], plan.part(EtcdPart)
+    names = ["etcd", "etcdctl"] if node.role == "member" else ["etcdctl"]
+    if node.role == "member" and materials.snapshot and part.restorer not in names:
+        names.append(part.restorer)
+    entries = {f"{part.bin_dir}/{name}": file(fetched.files[name], 0o755, shared=True) for name in names}
     entries |= {path: file(content, 0o755, shared=True) for path, content in fetched.runtime.items()}
     return Tree(entries)
 

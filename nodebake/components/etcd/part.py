@@ -82,6 +82,11 @@ class EtcdPart:
         return major, minor, patch
 
     @property
+    def restorer(self) -> str:
+        """Return the program that restores snapshots (etcd's changelog: from 3.6 on no longer etcdctl)."""
+        return "etcdutl" if self.release >= (3, 6, 0) else "etcdctl"
+
+    @property
     def pairs(self) -> dict[Pair, str]:
         """Return the name of the leaf for every pair of paths: one leaf where several uses share paths."""
         return {self.client: "client", self.peer: "peer", self.server: "server"}
