@@ -61,7 +61,6 @@ class Manifest:
         inputs: what was baked in.
         nodes: artefacts by node.
         operator: the operator's files.
-        attachments: what tells of the build, and holds no secret: anybody may have it.
     """
 
     profile: str
@@ -70,7 +69,6 @@ class Manifest:
     inputs: tuple[UsedInput, ...]
     nodes: dict[str, tuple[Artifact, ...]]
     operator: tuple[Artifact, ...]
-    attachments: tuple[Artifact, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -91,7 +89,6 @@ class Manifest:
                 name: tuple(map(_artifact, node["artifacts"])) for name, node in document["nodes"].items()
             },
             operator=tuple(map(_artifact, document["operator"])),
-            attachments=tuple(map(_artifact, document.get("attachments", ()))),
         )
 
     def to_json(self) -> str:
@@ -106,7 +103,6 @@ class Manifest:
                 name: {"artifacts": [asdict(item) for item in items]} for name, items in self.nodes.items()
             },
             "operator": [asdict(item) for item in self.operator],
-            "attachments": [asdict(item) for item in self.attachments],
         }
         return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
@@ -117,7 +113,7 @@ class Manifest:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every artefact, by path."""
-        items = (*self.operator, *self.attachments, *chain.from_iterable(self.nodes.values()))
+        items = (*self.operator, *chain.from_iterable(self.nodes.values()))
         return tuple(sorted(items, key=lambda item: item.path))
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError, InputError, SafetyError, UsageError
 from nodebake.formats.writing import private
+from nodebake.pipeline.result import MANIFEST
 from nodebake.publish.gathering import gather, read
 from nodebake.publish.joining import Kitchen, checked
-from nodebake.publish.looking import MANIFEST, Published, look
+from nodebake.publish.looking import Published, look
 from nodebake.publish.place import PlaceError
 from nodebake.publish.places import FORMS, opened
 from nodebake.publish.splitting import Piece
@@ -180,9 +181,8 @@ def _pull(place: Place, wanted: Pull, progress: Progress) -> tuple[Path, Manifes
         for name in names:
             kitchen.node(published.nodes[name], manifest.nodes[name])
             progress.advance(task)
-    for path, blob in published.attachments.items():
+    for path, blob in published.beside.items():
         kitchen.write(path, checked(place, blob))
-    kitchen.write("SHA256SUMS", [manifest.sums().encode()])
     kitchen.write(MANIFEST, [published.text])
     progress.finish(task)
     return out, manifest

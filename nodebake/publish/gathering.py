@@ -11,7 +11,11 @@ from typing import IO, TYPE_CHECKING
 from nodebake.errors import UsageError
 from nodebake.formats.packing import zstd_chunks
 from nodebake.formats.writing import part, private
-from nodebake.manifest import Artifact, Manifest
+from nodebake.manifest import Manifest
+from nodebake.pipeline.outline import OUTLINE
+from nodebake.pipeline.result import MANIFEST, SUMS
+from nodebake.provenance import PROVENANCE
+from nodebake.provenance.signing import REPORT
 from nodebake.publish import documents
 from nodebake.publish.place import Blob, Content, blob
 from nodebake.publish.recipe import Recipe
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 # In the build's directory: nodes' own parts as they were sent, so that what was interrupted goes on with the
 # same bytes although age never encrypts anything the same way twice.
 SPOOL = ".published"
+BESIDE = (SUMS, OUTLINE, PROVENANCE, REPORT)
+"""What may lie beside a manifest and tells of the build; none of it is secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +52,11 @@ def read(out: Path) -> Manifest:
         UsageError: there is none.
     """
     try:
-        return Manifest.from_json((out / "manifest.json").read_text())
+        return Manifest.from_json((out / MANIFEST).read_text())
     except OSError as error:
         raise UsageError(f"{out} has no build: {error.strerror}", hint="build first") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{out}/manifest.json is no manifest: {error}", hint="build anew") from error
+        raise UsageError(f"{out}/{MANIFEST} is no manifest: {error}", hint="build anew") from error
 
 
 def gather(out: Path, recipients: tuple[str, ...], progress: Progress) -> Publication:
@@ -66,7 +72,7 @@ def gather(out: Path, recipients: tuple[str, ...], progress: Progress) -> Public
         SafetyError: a file is not what the manifest says.
         OSError: as reading and writing do.
     """
-    manifest, text = read(out), (out / "manifest.json").read_bytes()
+    manifest, text = read(out), (out / MANIFEST).read_bytes()
     gatherer = _Gatherer(out=out, manifest=manifest, recipients=recipients, pieces=Pieces())
     manifests: dict[Blob, Content] = {}
     others: dict[Blob, Content] = {}
@@ -81,7 +87,7 @@ def gather(out: Path, recipients: tuple[str, ...], progress: Progress) -> Public
         progress.advance(task)
     progress.finish(task)
     gatherer.clean({content.name for content in others.values() if isinstance(content, Path)})
-    told, more = _build(out, manifest, text)
+    told, more = _build(out, text)
     build = _described(documents.BUILD, told, "build")
     return Publication(
         blobs={**gatherer.pieces.found, **others, **more, **manifests, build: told},
@@ -145,22 +151,15 @@ class _Gatherer:
             new.replace(path)
 
 
-def _build(out: Path, manifest: Manifest, text: bytes) -> tuple[bytes, dict[Blob, Content]]:
-    """Return the build's own manifest, and what it names: manifest.json and the attachments."""
-    items: dict[Blob, Content] = {documents.nothing(): documents.NOTHING}
-    first = blob(documents.FILE, text, annotations={documents.TITLE: "manifest.json"})
-    attached = [_attached(item) for item in manifest.attachments]
-    items |= {first: text, **{one: out / one.annotations[documents.TITLE] for one in attached}}
-    return documents.manifest(documents.BUILD, documents.nothing(), (first, *attached)), items
-
-
-def _attached(item: Artifact) -> Blob:
-    return Blob(
-        media_type=documents.FILE,
-        digest=f"sha256:{item.sha256}",
-        size=item.size,
-        annotations={documents.TITLE: item.path},
-    )
+def _build(out: Path, text: bytes) -> tuple[bytes, dict[Blob, Content]]:
+    """Return the build's own manifest, and what it names: manifest.json, and what lies beside it."""
+    found = {MANIFEST: text, **{name: (out / name).read_bytes() for name in BESIDE if (out / name).exists()}}
+    files = {
+        blob(documents.FILE, content, annotations={documents.TITLE: name}): content
+        for name, content in found.items()
+    }
+    told = documents.manifest(documents.BUILD, documents.nothing(), files)
+    return told, {documents.nothing(): documents.NOTHING, **files}
 
 
 def _described(artifact_type: str, text: bytes, name: str) -> Blob:

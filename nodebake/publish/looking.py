@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from nodebake.errors import UsageError
 from nodebake.manifest import Manifest
+from nodebake.pipeline.result import MANIFEST
 from nodebake.publish import documents
+from nodebake.publish.gathering import BESIDE
 from nodebake.publish.joining import damaged, fetch
 from nodebake.publish.recipe import inside
 
 if TYPE_CHECKING:
     from nodebake.publish.place import Blob, Place
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +25,13 @@ class Published:
         manifest: the build's.
         text: of `manifest.json`, as it was built.
         nodes: the manifest of each node, by name.
-        attachments: the build's attachments, by path.
+        beside: what lies beside it, such as its provenance, by path.
     """
 
     manifest: Manifest
     text: bytes
     nodes: dict[str, Blob]
-    attachments: dict[str, Blob]
+    beside: dict[str, Blob]
 
 
 def look(place: Place) -> Published:
@@ -54,16 +54,14 @@ def look(place: Place) -> Published:
         _check(manifest, found.nodes, files)
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(place, "the index", f"is no publication of ours ({error})") from error
-    return Published(manifest=manifest, text=text, nodes=found.nodes, attachments=files)
+    return Published(manifest=manifest, text=text, nodes=found.nodes, beside=files)
 
 
 def _check(manifest: Manifest, nodes: dict[str, Blob], files: dict[str, Blob]) -> None:
     if set(nodes) != set(manifest.nodes):
         raise ValueError("its nodes are not those of manifest.json")
-    told = {item.path: item.sha256 for item in manifest.attachments}
-    if told != {path: blob.hex for path, blob in files.items()}:
-        raise ValueError("its attachments are not those of manifest.json")
-    wrong = [item.path for item in manifest.artifacts if not inside(item.path)]
+    wrong = [path for path in files if path not in BESIDE]
+    wrong += [item.path for item in manifest.artifacts if not inside(item.path)]
     if "/" in manifest.profile or not inside(manifest.profile):
         raise ValueError(f"{manifest.profile!r} is no profile's name")
     if wrong:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 
 from nodebake import command, pipeline
 from nodebake.errors import BuildError, InputError, NodebakeError, SafetyError, UsageError
-from nodebake.manifest import Artifact, Manifest
+from nodebake.manifest import Manifest
+from nodebake.pki import public_half
 from nodebake.progress import Silent
+from nodebake.provenance import sign, verify
 from nodebake.publish import Pull, Push, Sent, opened, publish, pull
-from tests.need import need, need_root
+from nodebake.vault import signing_key
+from tests.need import ROOT, need, need_root
 from tests.unit import inputs
 
 
@@ -34,11 +38,17 @@ def get(url: str, out: Path, node: str = "", identity: Path | None = None) -> Ma
         return pull(place, wanted, Silent())[1]
 
 
-def key(directory: Path, name: str = "key.txt") -> tuple[Path, str]:
+def key_pair(directory: Path, name: str = "key.txt") -> tuple[Path, str]:
     """Return the file of a private key that age-keygen makes, and its recipient."""
     path = directory / name
     command.run([need("age-keygen", package="age"), "-o", path])
     return path, command.run([need("age-keygen", package="age"), "-y", path]).decode().strip()
+
+
+def invoke(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ./invoke with these arguments."""
+    argv, env = [str(ROOT / "invoke"), *map(str, arguments)], {**os.environ, "NODEBAKE_VENV": sys.prefix}
+    return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -70,12 +80,11 @@ def out(first: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["nocloud", "apkovl"])
 def test_what_is_pulled_is_what_was_built(first: Path, tmp_path: Path, kind: str) -> None:
-    """Every file of every node comes back bit for bit; the operator's keys and plan.json stay at the desk."""
+    """Every file of every node comes back bit for bit; the operator's keys never left."""
     out, url = Path(shutil.copytree(first / kind, tmp_path / "out")), f"file://{tmp_path}/published"
     send(out, url)
     get(url, tmp_path / "pulled")
-    stays = re.compile(r"operator/|plan\.json$")
-    built = {name: content for name, content in files(first / kind).items() if not stays.match(name)}
+    built = {name: content for name, content in files(first / kind).items() if name[:8] != "operator"}
     assert built == files(tmp_path / "pulled")
     sums = [need("sha256sum", package="coreutils"), "--check", "--ignore-missing", "--strict", "SHA256SUMS"]
     command.run(sums, cwd=tmp_path / "pulled")
@@ -97,8 +106,8 @@ def test_what_nodes_share_is_published_once(first: Path, tmp_path: Path) -> None
 
 def test_only_the_recipient_reads_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
     """No key is in what is published; the identity gives the files back, another or none does not."""
-    identity, recipient = key(tmp_path)
-    stranger, _ = key(tmp_path, "stranger.txt")
+    identity, recipient = key_pair(tmp_path)
+    stranger, _ = key_pair(tmp_path, "stranger.txt")
     url = f"file://{tmp_path}/published"
     send(out, url, recipient)
     secret = (out / "x-1/node.tar.gz").read_bytes()[-4096:]
@@ -113,7 +122,7 @@ def test_only_the_recipient_reads_a_nodes_own_part(out: Path, tmp_path: Path) ->
 
 def test_age_opens_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
     """The own part is what docs/publishing.md says: age over zstd over the bytes that the recipe asks for."""
-    identity, recipient = key(tmp_path)
+    identity, recipient = key_pair(tmp_path)
     send(out, f"file://{tmp_path}/published", recipient)
     layout = tmp_path / "published"
     index = json.loads((layout / "index.json").read_text())
@@ -168,7 +177,7 @@ def test_another_publication_is_replaced_only_by_force(out: Path, first: Path, t
 
 def test_an_interrupted_push_goes_on(out: Path, tmp_path: Path) -> None:
     """Without the index nothing is published; what is there is not sent again, not even encrypted parts."""
-    identity, recipient = key(tmp_path)
+    identity, recipient = key_pair(tmp_path)
     url, layout = f"file://{tmp_path}/published", tmp_path / "published"
     whole = send(out, url, recipient)
     blobs = sorted((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
@@ -212,20 +221,49 @@ def test_a_changed_artefact_is_not_published(out: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "published").exists()
 
 
-def test_attachments_go_along(out: Path, tmp_path: Path) -> None:
-    """A file that the manifest has as an attachment is published in plain, and pulled with any node."""
-    told = b'{"bomFormat": "CycloneDX"}'
-    (out / "sbom.cdx.json").write_bytes(told)
-    item = Artifact(
-        kind="sbom", path="sbom.cdx.json", size=len(told), sha256=hashlib.sha256(told).hexdigest()
-    )
-    manifest = Manifest.from_json((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(replace(manifest, attachments=(item,)).to_json())
-    _, recipient = key(tmp_path)
-    identity = tmp_path / "key.txt"
-    send(out, f"file://{tmp_path}/published", recipient)
-    get(f"file://{tmp_path}/published", tmp_path / "pulled", "x-1", identity)
-    assert (tmp_path / "pulled/sbom.cdx.json").read_bytes() == told
+def test_what_was_signed_verifies_where_it_is_pulled(first: Path, tmp_path: Path) -> None:
+    """The provenance goes along; after publishing, and after pulling all or one node, nothing is wrong."""
+    place = tmp_path / "place"
+    shutil.copytree(first / "apkovl", place / "out")
+    vault = Path(shutil.copytree(first / "vault/apkovl", place / "vault"))
+    key = signing_key(vault, cluster="edge")
+    sign(pipeline.resolve(str(first / "edge.yaml")), place / "out", key)
+    identity, recipient = key_pair(tmp_path)
+    send(place / "out", f"file://{tmp_path}/published", recipient)
+    get(f"file://{tmp_path}/published", tmp_path / "one", "x-1", identity)
+    get(f"file://{tmp_path}/published", tmp_path / "all", "", identity)
+    public = public_half(key)
+    counted = [
+        verify(directory, public, node=node).files
+        for directory, node in ((place / "out", ""), (tmp_path / "all", ""), (tmp_path / "one", "x-1"))
+    ]
+    operators = len(list((place / "out/operator").iterdir()))
+    assert counted[0] - counted[1] == operators
+    assert counted[1] > counted[2]
+
+
+def test_flash_pulls_first(first: Path, tmp_path: Path) -> None:
+    """`flash --from --identity` has the node's files, as built, before it looks at the card."""
+    shutil.copytree(first / "apkovl", tmp_path / "out")
+    identity, recipient = key_pair(tmp_path)
+    send(tmp_path / "out", f"file://{tmp_path}/published", recipient)
+    (tmp_path / "card").mkdir()
+    told: list[str | Path] = ["--profile", first / "edge.yaml", "--node", "x-1", "--out", tmp_path / "got"]
+    told += ["--from", f"file://{tmp_path}/published", "--identity", identity, "--files", tmp_path / "card"]
+    done = invoke("flash", *told)
+    assert (done.returncode, "is not the mount point of a card" in done.stderr) == (4, True)
+    assert files(tmp_path / "got/x-1") == files(first / "apkovl/x-1")
+
+
+def test_the_commands_say_what_they_did(first: Path, tmp_path: Path) -> None:
+    """`publish` refuses with 4 and a reason; then it tells sizes, and `pull` where the files are."""
+    out, url = Path(shutil.copytree(first / "apkovl", tmp_path / "out")), f"file://{tmp_path}/published"
+    told: list[str | Path] = ["publish", "--profile", first / "edge.yaml", "--out", out, "--to", url]
+    refused = invoke(*told)
+    assert (refused.returncode, "--recipient age1" in refused.stderr) == (4, True)
+    assert "4 nodes" in invoke(*told, "--plaintext-secrets").stdout
+    pulled = invoke("pull", "--from", url, "--node", "y-1", "--out", tmp_path / "got")
+    assert f"{tmp_path}/got/ has y-1 of edge" in pulled.stdout
 
 
 def test_a_directory_with_another_build_stays(out: Path, first: Path, tmp_path: Path) -> None:
