@@ -65,7 +65,7 @@ def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
 @task(
     help={
-        "from": f"the place: {PLACE}",
+        "from": f"the place: {PLACE}, https://HOST/DIR",
         "node": "only this node's files",
         "identity": "file with age's private key, for what is encrypted",
         "ca": CA,
@@ -99,7 +99,7 @@ def pulled(out: Path | None, source: Source, progress: Progress) -> tuple[Path, 
     key = console.path("--identity", source.identity) if source.identity else None
     ca = console.path("--ca", source.ca) if source.ca else None
     wanted = room.Pull(out=out, builds=console.CHECKOUT / "build", node=source.node, identity=key)
-    with room.opened(source.url, "--from", ca) as place:
+    with room.source(source.url, "--from", ca) as place:
         return room.pull(place, wanted, progress)
 
 

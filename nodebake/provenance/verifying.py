@@ -62,9 +62,7 @@ def verify(out: Path, public: bytes, *, node: str = "") -> Verified:
     if node and node not in nodes:
         raise UsageError(f"what was signed has no node {node}", hint=f"it has {', '.join(sorted(nodes))}")
     passed_over = nodes - {node} | {"operator", _LAB} if node else set()
-    if not (
-        out / "operator"
-    ).exists():  # a build that was published and pulled: the operator's keys stay at home
+    if not (out / "operator").exists():  # it was published and pulled: the operator's keys stay at home
         passed_over |= {"operator"}
     checked = {path: sha256 for path, sha256 in expected.items() if path.partition("/")[0] not in passed_over}
     wrong = sorted([*_wrong(out, checked), *_added(out, expected)])

@@ -18,7 +18,7 @@ from nodebake.publish.gathering import gather, read
 from nodebake.publish.joining import Kitchen, checked
 from nodebake.publish.looking import Published, look
 from nodebake.publish.place import PlaceError
-from nodebake.publish.places import FORMS, opened
+from nodebake.publish.places import FORMS, opened, source
 from nodebake.publish.splitting import Piece
 from nodebake.vault import check_identity, check_recipients
 
@@ -26,9 +26,21 @@ if TYPE_CHECKING:
     from nodebake.manifest import Manifest
     from nodebake.progress import Progress
     from nodebake.publish.gathering import Publication
-    from nodebake.publish.place import Place
+    from nodebake.publish.place import Place, Source
 
-__all__ = ["FORMS", "PlaceError", "Published", "Pull", "Push", "Sent", "look", "opened", "publish", "pull"]
+__all__ = [
+    "FORMS",
+    "PlaceError",
+    "Published",
+    "Pull",
+    "Push",
+    "Sent",
+    "look",
+    "opened",
+    "publish",
+    "pull",
+    "source",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +125,7 @@ def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
     return Sent(nodes=nodes, size=size, whole=whole, new=before != publication.index)
 
 
-def pull(place: Place, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
+def pull(place: Source, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
     """Write what is published, its manifest last; return where it is, and the manifest.
 
     Raises:
@@ -163,7 +175,7 @@ def _send(place: Place, publication: Publication, progress: Progress) -> int:
     return size + len(publication.index)
 
 
-def _pull(place: Place, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
+def _pull(place: Source, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
     published = look(place)
     manifest = published.manifest
     names = [name for name in manifest.nodes if wanted.node in {"", name}]

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nodebake.manifest import Artifact
-    from nodebake.publish.place import Blob, Place
+    from nodebake.publish.place import Blob, Source
 
 _SMALL = 64 << 20
 _DAMAGED = "it was damaged or changed since it was published: publish again"
 
 
-def damaged(place: Place, what: str, why: object) -> InputError:
+def damaged(place: Source, what: str, why: object) -> InputError:
     """Return the error for something that is not what it must be."""
     return InputError(f"{place.name}: {what}: {why}", hint=_DAMAGED)
 
 
-def fetch(place: Place, blob: Blob) -> bytes:
+def fetch(place: Source, blob: Blob) -> bytes:
     """Return a small blob.
 
     Raises:
@@ -44,7 +44,7 @@ def fetch(place: Place, blob: Blob) -> bytes:
     return b"".join(checked(place, blob))
 
 
-def checked(place: Place, blob: Blob) -> Iterator[bytes]:
+def checked(place: Source, blob: Blob) -> Iterator[bytes]:
     """Yield what a blob holds; the last step says whether it was right.
 
     Raises:
@@ -74,7 +74,7 @@ class Kitchen:
         identity: the file with age's private keys, if there is one.
     """
 
-    place: Place
+    place: Source
     out: Path
     scratch: Path
     epoch: int
@@ -104,7 +104,7 @@ class Kitchen:
         with tempfile.TemporaryFile(dir=self.scratch) as packed:
             self._own(own[0], recipe.node, packed)
             packed.seek(0)
-            source = _Source(kitchen=self, own=zstd_reader(packed), pieces=pieces, node=recipe.node)
+            source = _Node(kitchen=self, own=zstd_reader(packed), pieces=pieces, node=recipe.node)
             for file in recipe.files:
                 self.write(file.path, source.file(file))
 
@@ -163,7 +163,7 @@ class Kitchen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class _Node:
     kitchen: Kitchen
     own: IO[bytes]
     pieces: dict[str, Blob]

@@ -14,7 +14,7 @@ from nodebake.publish.joining import damaged, fetch
 from nodebake.publish.recipe import inside
 
 if TYPE_CHECKING:
-    from nodebake.publish.place import Blob, Place
+    from nodebake.publish.place import Blob, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Published:
     beside: dict[str, Blob]
 
 
-def look(place: Place) -> Published:
+def look(place: Source) -> Published:
     """Return what is published at `place`.
 
     Raises:

@@ -82,8 +82,8 @@ class Blob:
         )
 
 
-class Place(Protocol):
-    """One publication's place; all methods raise `PlaceError`."""
+class Source(Protocol):
+    """Where a publication can be read; all methods raise `PlaceError`."""
 
     @property
     def name(self) -> str:
@@ -92,14 +92,18 @@ class Place(Protocol):
     def index(self) -> bytes | None:
         """Return the index; None where nothing is published."""
 
+    def read(self, blob: Blob) -> Iterator[bytes]:
+        """Yield what a blob holds; whoever reads it has to check it."""
+
+
+class Place(Source, Protocol):
+    """Where one can be published, too."""
+
     def has(self, blob: Blob) -> bool:
         """Return whether the blob is there, whole."""
 
     def put(self, blob: Blob, content: Content) -> None:
         """Store a blob; it is there whole, or not at all."""
-
-    def read(self, blob: Blob) -> Iterator[bytes]:
-        """Yield what a blob holds; whoever reads it has to check it."""
 
     def finish(self, index: bytes) -> None:
         """Publish: store the index, in one step, over the one that may be there."""

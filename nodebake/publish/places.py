@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nodebake.publish.bucket import Bucket
-    from nodebake.publish.place import Place
+    from nodebake.publish.place import Place, Source
     from nodebake.publish.registry import Registry
+    from nodebake.publish.site import Site
 
 FORMS = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG, s3://BUCKET/PREFIX"
 _OCI = re.compile(
@@ -51,6 +52,30 @@ def opened(url: str, flag: str, ca: Path | None = None) -> Iterator[Place]:
             yield place
     else:
         raise UsageError(f"{flag} {url}: this is no place to publish at", hint=f"it is one of {FORMS}")
+
+
+@contextmanager
+def source(url: str, flag: str, ca: Path | None = None) -> Iterator[Source]:
+    """Give the place that `url` names, which need only be readable; the arguments are those of `opened`.
+
+    Raises:
+        UsageError: it names none, or what it takes cannot be used.
+    """
+    if url.startswith(("https://", "http://")):
+        with closing(_site(url, ca)) as site:
+            yield site
+    else:
+        with opened(url, flag, ca) as place:
+            yield place
+
+
+def _site(url: str, ca: Path | None) -> Site:
+    from nodebake.publish.site import Site  # noqa: PLC0415 - slow to import
+
+    try:
+        return Site(url, ca=ca)
+    except PlaceError as error:
+        raise UsageError(str(error)) from error
 
 
 def _folder(url: str, flag: str) -> Place:

@@ -55,7 +55,7 @@ class Registry:
             headers={"User-Agent": "nodebake", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(_SECONDS, connect=_CONNECT),
             follow_redirects=True,
-            verify=_trust(ca),
+            verify=trust(ca),
         )
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Registry:
         with self._ask("GET", f"manifests/{self._reference}", headers=headers, accept={404}) as response:
             if response.status_code == httpx.codes.NOT_FOUND:
                 return None
-            found = _short(response)
+            found = short(response)
         asked = self._reference.partition(":")[2]
         if asked and hashlib.sha256(found).hexdigest() != asked:
             raise PlaceError(f"{self.name}: what came has another digest")
@@ -148,14 +148,7 @@ class Registry:
         try:
             yield
         except httpx.TransportError as error:
-            why = _untrusted(error)
-            if why:
-                hint = "name the authority of its certificate with --ca FILE"
-                raise PlaceError(f"{self._host} is not trusted: {why}", hint=hint) from error
-            raise PlaceError(
-                f"{self._host} could not be reached ({error or type(error).__name__})",
-                hint="see that the registry runs and that its name and port are right",
-            ) from error
+            raise failed(error, self._host) from error
 
     def _refused(self, response: httpx.Response) -> PlaceError:
         status = response.status_code
@@ -189,13 +182,30 @@ def _path(blob: Blob) -> str:
     return f"{'manifests' if blob.is_manifest else 'blobs'}/{blob.digest}"
 
 
-def _trust(ca: Path | None) -> ssl.SSLContext:
+def trust(ca: Path | None) -> ssl.SSLContext:
+    """Return whom we trust: the system's authorities, or the one in the file `ca`.
+
+    Raises:
+        PlaceError: the file is none.
+    """
     if ca is None:
         return httpx.create_ssl_context()
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise PlaceError(f"--ca {ca} is no certificate: {error}") from error
+
+
+def failed(error: httpx.TransportError, host: str) -> PlaceError:
+    """Return the error for a server that was not reached, or is not whom we trust."""
+    why = _untrusted(error)
+    if why:
+        hint = "name the authority of its certificate with --ca FILE"
+        return PlaceError(f"{host} is not trusted: {why}", hint=hint)
+    return PlaceError(
+        f"{host} could not be reached ({error or type(error).__name__})",
+        hint="see that it runs, and that its name and port are right",
+    )
 
 
 def _untrusted(error: BaseException | None) -> str:
@@ -207,7 +217,12 @@ def _untrusted(error: BaseException | None) -> str:
     return ""
 
 
-def _short(response: httpx.Response) -> bytes:
+def short(response: httpx.Response) -> bytes:
+    """Return what a server answers, which is not much.
+
+    Raises:
+        PlaceError: it is more than an index may be.
+    """
     body = bytearray()
     for chunk in response.iter_raw():
         body += chunk

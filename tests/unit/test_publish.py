@@ -18,9 +18,10 @@ from nodebake.manifest import Manifest
 from nodebake.pki import public_half
 from nodebake.progress import Silent
 from nodebake.provenance import sign, verify
-from nodebake.publish import Pull, Push, Sent, opened, publish, pull
+from nodebake.publish import Pull, Push, Sent, opened, publish, pull, source
 from nodebake.vault import signing_key
 from tests.need import ROOT, need, need_root
+from tests.serving import Page, serving
 from tests.unit import inputs
 
 
@@ -34,7 +35,7 @@ def send(out: Path, to: str, *recipients: str, force: bool = False) -> Sent:
 def get(url: str, out: Path, node: str = "", identity: Path | None = None) -> Manifest:
     """Pull what is published at `url` into `out`."""
     wanted = Pull(out=out, builds=out.parent, node=node, identity=identity)
-    with opened(url, "--from") as place:
+    with source(url, "--from") as place:
         return pull(place, wanted, Silent())[1]
 
 
@@ -264,6 +265,24 @@ def test_the_commands_say_what_they_did(first: Path, tmp_path: Path) -> None:
     assert "4 nodes" in invoke(*told, "--plaintext-secrets").stdout
     pulled = invoke("pull", "--from", url, "--node", "y-1", "--out", tmp_path / "got")
     assert f"{tmp_path}/got/ has y-1 of edge" in pulled.stdout
+
+
+def test_a_web_server_that_shows_the_directory_is_pulled_from(out: Path, tmp_path: Path) -> None:
+    """A directory that was published can be served as it is; what is not there is told."""
+    send(out, f"file://{tmp_path}/published")
+    with serving() as site:
+        with pytest.raises(UsageError, match="nothing is published there"):
+            get(f"{site.url}/edge", tmp_path / "pulled")
+        for name, content in files(tmp_path / "published").items():
+            site.pages[f"/edge/{name}"] = Page(body=content)
+        get(f"{site.url}/edge", tmp_path / "pulled", "x-1")
+        assert files(tmp_path / "pulled/x-1") == files(out / "x-1")
+        own = next(path for path in site.pages if site.pages[path].body.startswith(b"(\xb5/\xfd"))
+        del site.pages[own]
+        with pytest.raises(InputError, match=f"{own} is not there"):
+            get(f"{site.url}/edge", tmp_path / "pulled")
+    with pytest.raises(InputError, match=rf"{site.url}/edge could not be reached"):
+        get(f"{site.url}/edge", tmp_path / "pulled")
 
 
 def test_a_directory_with_another_build_stays(out: Path, first: Path, tmp_path: Path) -> None:
