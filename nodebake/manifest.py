@@ -20,8 +20,8 @@ class Artifact:
         path: relative to the manifest, with forward slashes.
         size: bytes.
         sha256: hexadecimal digest of the whole file.
-        shared: where it holds nothing of the node's own, as byte ranges (first, after the last) in order;
-            every node that has such a piece has the same, so that it needs to be stored but once.
+        shared: where it holds nothing of the node's own and nothing secret, as byte ranges (first, after the
+            last) in order; nodes that have such a piece have the same, so it needs to be stored but once.
     """
 
     kind: str

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
-from nodebake.formats.packing import Prefix, Shared, gzip_member, pack
+from nodebake.formats.packing import Prefix, Shared, gzip_member, is_open, pack
 from nodebake.formats.writing import artifact, private, twin
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def _board_file(path: Path, entry: Entry, root: Path, epoch: int, shared: Shared
         return artifact("boot", path, entry.content, root=root, epoch=epoch)
 
     def write() -> Artifact:
-        return artifact("boot", path, b"", root=root, epoch=epoch, prefix=Prefix.of(entry.content))
+        whole = Prefix.of(entry.content, closed=() if is_open(entry) else (0,))
+        return artifact("boot", path, b"", root=root, epoch=epoch, prefix=whole)
 
     first = shared.once(("boot", root, path.name, entry), write)
     return twin(first, path, (entry.content,), root=root, epoch=epoch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import struct
 import threading
 import zlib
@@ -19,7 +20,7 @@ from nodebake.errors import BuildError
 from nodebake.tree import record, write_tar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from nodebake.tree import Entry, Tree
 
@@ -41,31 +42,34 @@ class Prefix:
         chunks: the bytes, in order.
         size: their sum, in bytes.
         sha256: a hash object that has seen all of them; copy it, never update it.
+        closed: which chunks, by their index, are not for everybody to read.
     """
 
     chunks: tuple[bytes, ...]
     size: int
     sha256: hashlib._Hash
+    closed: frozenset[int] = frozenset()
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """Where each chunk lies, from its first byte to the one after its last."""
+        """Where each chunk lies that everybody may read, from its first byte to the one after its last."""
         ends = tuple(accumulate(map(len, self.chunks)))
-        return tuple(zip((0, *ends), ends, strict=False))
+        found = enumerate(zip((0, *ends), ends, strict=False))
+        return tuple(place for index, place in found if index not in self.closed)
 
     @classmethod
-    def of(cls, *chunks: bytes) -> Prefix:
+    def of(cls, *chunks: bytes, closed: Iterable[int] = ()) -> Prefix:
         """Hash `chunks` and keep them."""
         sha256 = hashlib.sha256()
         for chunk in chunks:
             sha256.update(chunk)
-        return cls(chunks, sum(map(len, chunks)), sha256)
+        return cls(chunks, sum(map(len, chunks)), sha256, frozenset(closed))
 
     def then(self, chunk: bytes) -> Prefix:
         """Return a prefix that goes on with `chunk`; what is there is not hashed again."""
         sha256 = self.sha256.copy()
         sha256.update(chunk)
-        return Prefix((*self.chunks, chunk), self.size + len(chunk), sha256)
+        return Prefix((*self.chunks, chunk), self.size + len(chunk), sha256, self.closed)
 
 
 class Shared:
@@ -99,7 +103,8 @@ class Shared:
         def make() -> Prefix:
             directories = [(path, entry) for path, entry in tree.items() if not entry.shared]
             files = [(path, entry) for path, entry in tree.items() if entry.shared]
-            return Prefix.of(self._member(directories, codec), *self._each(files, codec))
+            closed = (index for index, (_, entry) in enumerate(files, 1) if not is_open(entry))
+            return Prefix.of(self._member(directories, codec), *self._each(files, codec), closed=closed)
 
         return self.once(("prefix", codec, tuple(tree.items())), make)
 
@@ -112,6 +117,11 @@ class Shared:
             return compress(b"".join(record(path, entry, self._epoch) for path, entry in entries), codec)
 
         return self.once(("member", codec, tuple(entries)), make)
+
+
+def is_open(entry: Entry) -> bool:
+    """Return whether everybody may read a file: on the node, and therefore where it is published."""
+    return bool(entry.mode & stat.S_IROTH)
 
 
 def pack(tree: Tree, epoch: int) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+from typing import Literal
 
 import pytest
 
 from nodebake import command
 from nodebake.errors import BuildError
+from nodebake.formats import nocloud
 from nodebake.formats.packing import Shared, compress, gzip_member
 from nodebake.tree import Tree, file
 from tests.need import need
@@ -109,3 +111,19 @@ def test_a_failure_reaches_everybody_who_waits() -> None:
     for _ in range(2):
         with pytest.raises(BuildError, match="no"):
             shared.once("key", fail)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_what_not_everybody_may_read_is_not_told_as_shared(codec: Literal["gzip", "zstd"]) -> None:
+    """Many nodes may have a secret in common; its bytes are in no range, wherever the archive goes."""
+    tree = Tree({"bin/a": file(b"a" * 9000, 0o755, shared=True), "s": file(b"s" * 9000, 0o600, shared=True)})
+    prefix = Shared(epoch=0).prefix(tree, codec)
+    inside = nocloud._headed([b"head", b"more"], prefix.then(b"end"), b"fill")
+    directories, program, secret = prefix.chunks
+    for one, told in (
+        (prefix, [directories, program]),
+        (inside, [b"head", b"more", directories, program, b"end", b"fill"]),
+    ):
+        whole = b"".join(one.chunks)
+        assert [whole[start:end] for start, end in one.ranges] == told
+        assert secret in whole

@@ -18,6 +18,7 @@ from nodebake.overlay import render
 from nodebake.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from nodebake.components.contract import Baked
@@ -185,7 +186,14 @@ def _image(
     fill = bytes(-payload.shared.size % iso.SECTOR)
     prefix = shared.once(
         ("seed image", payload.shared, slots),
-        lambda: Prefix.of(*iso.head(slots, epoch=epoch), *payload.shared.chunks, fill),
+        lambda: _headed(iso.head(slots, epoch=epoch), payload.shared, fill),
     )
     rest = b"".join((payload.own, *(text for _, text in padded)))
     return artifact("seed", path, rest, root=path.parent.parent, epoch=epoch, prefix=prefix)
+
+
+def _headed(head: Iterable[bytes], shared: Prefix, fill: bytes) -> Prefix:
+    """Return what an image begins with: its head, the shared archive, and what fills the last sector."""
+    before = tuple(head)
+    closed = (len(before) + index for index in shared.closed)
+    return Prefix.of(*before, *shared.chunks, fill, closed=closed)
