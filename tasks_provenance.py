@@ -83,4 +83,35 @@ def verify(_: Context, from_: str = "", key: str = "", vault: str = "", node: st
     console.say(console.verified_as_text(out, done))
 
 
-TASKS = (inspect, sign, verify)
+@task(
+    help={
+        "profile": PROFILE,
+        "images": "whole images as well",
+        "base": "the operating system's release, a file (default: the pinned one)",
+        "vault": "the vault, of which copies are used (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        "mirror": "directory or URL that has the inputs, asked first",
+        "offline": "never ask the network",
+    }
+)
+def reproduce(
+    _: Context,
+    profile: str = "",
+    images: bool = False,  # noqa: FBT001, FBT002 - a flag
+    base: str = "",
+    vault: str = "",
+    mirror: str = "",
+    offline: bool = False,  # noqa: FBT001, FBT002 - a flag
+) -> None:
+    """Build twice under conditions that should not matter, and compare every byte."""
+    with console.session() as progress:
+        from nodebake import pipeline, reproducing
+
+        flags = console.Flags(profile=profile, base=base, vault=vault, mirror=mirror, offline=offline)
+        plan = pipeline.resolve(flags.named())
+        done = reproducing.reproduce(
+            plan, flags.options(plan), images=images, checkout=console.CHECKOUT, progress=progress
+        )
+    console.say(console.reproduced_as_text(plan, done))
+
+
+TASKS = (inspect, sign, verify, reproduce)

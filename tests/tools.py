@@ -30,6 +30,7 @@ TOOLS = {
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "envsubst": "gettext-base",
+    "faketime": "faketime",
     "fdtget": "device-tree-compiler",
     "genimage": "genimage",
     "go": "golang-go",

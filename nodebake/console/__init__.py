@@ -21,6 +21,7 @@ from nodebake.console.progress import Lines, bars
 from nodebake.console.provenance import (
     inspected_as_json,
     inspected_as_text,
+    reproduced_as_text,
     signed_as_text,
     verification_key,
     verified_as_text,
@@ -59,6 +60,7 @@ __all__ = [
     "raw",
     "renewed_as_text",
     "replaced_as_text",
+    "reproduced_as_text",
     "revoked_as_text",
     "rotated_as_text",
     "say",

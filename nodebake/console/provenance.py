@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nodebake.inspection import Finding
+    from nodebake.plan import Plan
     from nodebake.provenance import Verified
+    from nodebake.reproducing import Reproduced
 
 PROVENANCE, PUBLIC = "provenance.intoto.jsonl", "signing.pub"
 _MIB = 1 << 20
@@ -63,6 +65,17 @@ def verified_as_text(out: Path, done: Verified) -> str:
             f"signed with the key {done.key}",
             f"profile {done.profile}, plan sha256:{done.plan}, built by nodebake {done.builder}",
             f"the lab: {done.verdict or 'was not asked'}",
+        ]
+    )
+
+
+def reproduced_as_text(plan: Plan, done: Reproduced) -> str:
+    """Return what was the same, and under which conditions."""
+    return "\n".join(
+        [
+            f"{plan.name}: {done.files} files, {done.size / _MIB:.1f} MiB, the same to the last byte",
+            f"unlike in the second build: {', '.join(done.changed)}",
+            *(f"not tried: {lack}" for lack in done.lacks),
         ]
     )
 

@@ -76,10 +76,12 @@ class Cache:
 
     def has(self, name: str, sha256: str, progress: Progress) -> bool:
         """Tell whether the archive `name` is there, whole; a damaged one is named and removed."""
-        if not self.archive(name).exists():
-            return False
+        path = self.archive(name)
+        # Without the lock first: a cache that can only be read is good for reading.
+        if not path.exists() or digest(path) == sha256:
+            return path.exists()
         with self.locked(name):
-            return heal(self.archive(name), sha256, progress)
+            return heal(path, sha256, progress)
 
     def keep(self, name: str, content: bytes) -> None:
         """Store the archive `name`, whole or not at all."""
@@ -143,10 +145,15 @@ def check(path: Path, sha256: str, *, todo: str) -> None:
     Raises:
         InputError: it has another; the message has the file, both hashes and `todo`.
     """
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
+    got = digest(path)
     if got != sha256:
         raise mismatch(str(path), expected=sha256, got=got, todo=todo)
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def heal(path: Path, sha256: str, progress: Progress) -> bool:

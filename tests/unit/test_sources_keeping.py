@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from nodebake import command
 from nodebake.progress import Silent
 from nodebake.sources import Sources
+from nodebake.sources.cache import digest
 from nodebake.sources.keeping import prune, shelves
-from tests.need import ROOT
+from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
 from tests.unit import inputs
 from tests.unit.inputs import WANT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = f"{inputs.RELEASE}.tar.gz"
 FETCH = """\
@@ -65,6 +64,31 @@ def test_a_damaged_download_is_named_and_had_again(tmp_path: Path, damage: str) 
     (note,) = told.notes
     assert note.startswith(f"{archive}: sha256 does not match\n  expected ")
     assert note.endswith("it was cut short or altered: it goes, and is had again")
+
+
+def test_a_cache_that_can_only_be_read_is_good_for_reading() -> None:
+    """Another user's build finds a whole file there without writing anything, locks neither."""
+    setpriv = need("setpriv", package="util-linux")
+    need_root()
+    with tempfile.TemporaryDirectory(prefix="nodebake-test-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        inputs.mirrored(place)
+        sources(place, Told()).fetch(WANT)
+        for path in (place / "cache/resolved").iterdir():
+            path.unlink()
+        argv = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
+        script = (
+            "import sys; from pathlib import Path; from nodebake.sources.cache import Cache; "
+            "from nodebake.progress import Silent; "
+            "print(Cache(Path(sys.argv[1])).has(sys.argv[2], sys.argv[3], Silent()))"
+        )
+        sha256 = digest(place / "cache/archives" / NAME)
+        said = command.run(
+            [*argv, sys.executable, "-P", "-c", script, place / "cache", NAME, sha256],
+            env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        assert said == b"True\n"
 
 
 def test_a_damaged_program_is_told_and_taken_out_anew(tmp_path: Path) -> None:
