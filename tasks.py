@@ -10,6 +10,7 @@ from invoke.collection import Collection
 from invoke.tasks import Task, task
 
 import tasks_inputs
+import tasks_members
 import tasks_provenance
 import tasks_publish
 import tasks_sources
@@ -281,6 +282,7 @@ ns = Collection(
     *(each for each in vars().values() if isinstance(each, Task)),
     *tasks_publish.TASKS,
     *tasks_upkeep.TASKS,
+    *tasks_members.TASKS,
     *tasks_provenance.TASKS,
     *tasks_inputs.TASKS,
     tasks_sources.COLLECTION,

@@ -51,9 +51,9 @@ def need_etcd() -> Mapping[str, bytes]:
         raise
 
 
-def need_input(want: Want) -> None:
+def need_input(want: Want, *, lock: Path = ROOT / "sources.lock") -> None:
     """Have a program in the cache: had as builds have it, or else built with Go, once; skip without both."""
-    sources = Sources(lock=ROOT / "sources.lock", cache=CACHE, progress=Silent())
+    sources = Sources(lock=lock, cache=CACHE, progress=Silent())
     try:
         sources.fetch(want)
     except InputError:

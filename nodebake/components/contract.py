@@ -104,6 +104,9 @@ class Component:
         authorities: returns the authorities it needs besides etcd's.
         leaves: returns the certificates it needs on a node.
         trusting: returns its services on a node that read the trusted authorities only when they start.
+        services: returns its services on a node, which read its files when they start: these can be laid
+            over a node that runs. Without any they come with an artefact only.
+        company: returns those of its files on a node that name the other nodes.
         desk_leaves: returns the operator's certificates it needs.
         desk: returns the operator's files by name; its certificates are noted as being in the first.
     """
@@ -115,5 +118,7 @@ class Component:
     authorities: Callable[[Plan], tuple[AuthorityRequest, ...]] = _nothing
     leaves: Callable[[Plan, NodePlan], tuple[LeafRequest, ...]] = _nothing
     trusting: Callable[[Plan, NodePlan], tuple[str, ...]] = _nothing
+    services: Callable[[Plan, NodePlan], tuple[str, ...]] = _nothing
+    company: Callable[[Plan, NodePlan], tuple[str, ...]] = _nothing
     desk_leaves: Callable[[Plan], tuple[LeafRequest, ...]] = _nothing
     desk: Callable[[Plan, Desk], Mapping[str, bytes]] = _no_files

@@ -92,7 +92,19 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     return Baked(root=merge(tree, Tree({path: link(target)})))
 
 
-COMPONENT = Component(part=FirewallPart, decide=decide, bake=bake)
+def services(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return what loads the rules, all at once."""
+    del plan, node
+    return ("nodebake-firewall",)
+
+
+def company(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return the rules: members are called by members only."""
+    del plan, node
+    return ("etc/nodebake/firewall.nft",)
+
+
+COMPONENT = Component(part=FirewallPart, decide=decide, bake=bake, services=services, company=company)
 
 
 def _of_components(plan: Plan, firewall: Firewall) -> Iterator[Rule]:

@@ -127,8 +127,21 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     )
 
 
+def company(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return the file with the members to call."""
+    del plan, node
+    return ("etc/nodebake/flannel",)
+
+
 COMPONENT = Component(
-    part=FlannelPart, decide=decide, bake=bake, wants=wants, leaves=leaves, trusting=trusting
+    part=FlannelPart,
+    decide=decide,
+    bake=bake,
+    wants=wants,
+    leaves=leaves,
+    trusting=trusting,
+    services=trusting,
+    company=company,
 )
 
 

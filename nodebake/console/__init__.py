@@ -17,6 +17,7 @@ from nodebake.console.certificates import (
 from nodebake.console.differences import differences_as_json, differences_as_text
 from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
 from nodebake.console.inputs import cache_as_text, confirmed_as_text, vendored_as_text
+from nodebake.console.members import adjusted_as_text, upgraded_as_text
 from nodebake.console.progress import Lines, bars
 from nodebake.console.provenance import (
     inspected_as_json,
@@ -38,6 +39,7 @@ __all__ = [
     "CACHE",
     "CHECKOUT",
     "Flags",
+    "adjusted_as_text",
     "as_json",
     "ask",
     "built",
@@ -67,6 +69,7 @@ __all__ = [
     "session",
     "signed_as_text",
     "ssh",
+    "upgraded_as_text",
     "vendored_as_text",
     "verification_key",
     "verified_as_text",

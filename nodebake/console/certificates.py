@@ -45,14 +45,14 @@ def certificates_as_json(rows: Sequence[Standing], complaints: Sequence[str]) ->
 def renewed_as_text(plan: Plan, out: Path, done: Renewed) -> str:
     """Return what was renewed, and how what is left comes to the nodes."""
     head = f"{len(done.rows)} certificates renewed; pushed to {done.pushed} nodes"
-    return "\n".join([head, *_by_hand(plan, out, done.archives)])
+    return "\n".join([head, *by_hand(plan, out, done.archives)])
 
 
 def revoked_as_text(plan: Plan, out: Path, done: Revoked) -> str:
     """Return what was revoked, and how the members come to know."""
     head = f"{len(done.rows)} certificates revoked; the list is pushed to {done.pushed} members"
     note = "who is connected stays so until etcd is restarted there" if done.rows else ""
-    return "\n".join(filter(None, [head, *_by_hand(plan, out, done.archives), note]))
+    return "\n".join(filter(None, [head, *by_hand(plan, out, done.archives), note]))
 
 
 def replaced_as_text(plan: Plan, out: Path, done: Replaced) -> str:
@@ -62,7 +62,7 @@ def replaced_as_text(plan: Plan, out: Path, done: Replaced) -> str:
     again = "it is being replaced already; nothing more was revoked (--again begins anew)"
     lines = [
         f"{done.node}: {'its certificates are revoked, new ones issued' if done.begun else again}",
-        *_by_hand(plan, out, done.archives),
+        *by_hand(plan, out, done.archives),
         *(["the cluster expects it"] if done.listed else _member_commands(plan, out, done.node)),
         f"install {shown(out / done.node)} on the new machine, with an empty data partition, and start it",
         f"in the end: ./invoke replace --profile {plan.name} --node {done.node} --live",
@@ -89,14 +89,15 @@ def rotated_as_text(plan: Plan, out: Path, done: Rotated) -> str:
     return "\n".join(
         [
             f"step {done.step}: not known to be on {', '.join(done.missing)}",
-            *_by_hand(plan, out, done.archives),
+            *by_hand(plan, out, done.archives),
             "steps trust and drop restart etcd: wait for etcdctl endpoint health before the next node",
             "then say that a node has it, --confirm NODE, or have them all asked: --live",
         ]
     )
 
 
-def _by_hand(plan: Plan, out: Path, archives: Mapping[str, Artifact]) -> Iterator[str]:
+def by_hand(plan: Plan, out: Path, archives: Mapping[str, Artifact]) -> Iterator[str]:
+    """Yield the commands that lay archives over their nodes."""
     from nodebake.upkeep import APPLY  # noqa: PLC0415 - loads every room
 
     if archives:

@@ -36,11 +36,26 @@ def notes(
             "the cluster was restored from a snapshot: with these artefacts nodes can join it, and not found "
             "it; for that, run restore again, or image with --snapshot"
         )
+    if late := _late(vault):
+        yield (
+            f"{', '.join(late)}: new in a cluster that was built before. If it runs, ./invoke members makes "
+            "artefacts that join it; with these they could found another one"
+        )
     for row in vault.issued:
         if row.reason != "new":
             yield f"issued {row.holder}'s {row.name} certificate again: {row.reason}"
     last = {row.key: row for row in vault.ledger()}
     yield from _kept(vault, pki, [last[key] for key in used])
+
+
+def _late(vault: Vault) -> list[str]:
+    """Return members that had no certificates when others had theirs, and may found the cluster."""
+    issued = {row.facts.serial for row in vault.issued}
+    members = [row for row in vault.ledger() if row.name == "server" and not row.revoked]
+    if all(row.facts.serial in issued for row in members):
+        return []
+    new = {row.holder for row in members if row.reason == "new" and row.facts.serial in issued}
+    return sorted(new - set(vault.founding.joining))
 
 
 def _kept(vault: Vault, pki: Pki, rows: list[LedgerRow]) -> Iterator[str]:

@@ -52,6 +52,11 @@ def outlines(plan: Plan, users: Tree) -> dict[str, Outline]:
     return {node.name: _outline(node, settings) for node in plan.nodes}
 
 
+def digest(plan: Plan, users: Tree) -> str:
+    """Return a digest of all that the nodes of `plan` are baked from but secrets and programs."""
+    return hashlib.sha256(f"{plan.digest()} {_digest(users)}".encode()).hexdigest()
+
+
 def write(out: Path, made: Mapping[str, Outline], *, others: Iterable[str], epoch: int) -> None:
     """Write `made` to the build's directory; `others` are nodes whose earlier artefacts have stayed.
 

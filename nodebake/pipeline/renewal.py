@@ -1,10 +1,12 @@
-"""Only what changed of the nodes' files: found by baking a node with and without it."""
+"""Only what changed of the nodes' files: secrets are found by baking a node with and without them."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from nodebake.components import chosen
 from nodebake.formats import renewal
 from nodebake.pki import Leaf
 from nodebake.tree import Tree
@@ -16,17 +18,21 @@ if TYPE_CHECKING:
     from nodebake.manifest import Artifact
     from nodebake.pipeline.bakery import Bakery
     from nodebake.plan import NodePlan
+    from nodebake.tree import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pieces:
-    """What of a node's secrets is new.
+    """What of a node's files is new.
 
     Attributes:
         certificates: names of leaves.
         keys: names of leaves whose keys are new as well.
         trust: the authorities that the node trusts.
         revocations: the list of revoked certificates.
+        company: what names the other nodes.
+        settings: all that the plan decides about services that can be given it while the node runs.
+        programs: their programs, too.
         restart: services that read any of it only when they start.
     """
 
@@ -34,6 +40,9 @@ class Pieces:
     keys: frozenset[str] = field(default_factory=frozenset)
     trust: bool = False
     revocations: bool = False
+    company: bool = False
+    settings: bool = False
+    programs: bool = False
     restart: tuple[str, ...] = ()
 
     def __or__(self, other: Pieces) -> Pieces:
@@ -43,6 +52,9 @@ class Pieces:
             keys=self.keys | other.keys,
             trust=self.trust or other.trust,
             revocations=self.revocations or other.revocations,
+            company=self.company or other.company,
+            settings=self.settings or other.settings,
+            programs=self.programs or other.programs,
             restart=tuple(dict.fromkeys((*self.restart, *other.restart))),
         )
 
@@ -72,7 +84,26 @@ def _changed(oven: Bakery, node: NodePlan, pieces: Pieces) -> Tree:
     """Return the files that come out different without the pieces, whichever components wrote them."""
     materials = oven.materials(node)
     before, after = (oven.baked(node, each).root for each in (_without(materials, pieces), materials))
-    return Tree({path: entry for path, entry in after.items() if path not in before or entry != before[path]})
+    new = {path: entry for path, entry in after.items() if path not in before or entry != before[path]}
+    return Tree(_laid_over(oven, node, pieces, after) | new)
+
+
+def _laid_over(oven: Bakery, node: NodePlan, pieces: Pieces, whole: Tree) -> dict[str, Entry]:
+    """Return what is laid over besides secrets; the user's files win here, too."""
+    plan, found = oven.plan, set[str]()
+    materials = oven.materials(node)
+    names = frozenset(materials.leaves)
+    bare = _without(materials, Pieces(certificates=names, keys=names, trust=True, revocations=True))
+    for component in chosen(plan):
+        found |= set(component.company(plan, node)) if pieces.company else set()
+        if pieces.settings and component.services(plan, node):
+            with_them, without = (component.bake(plan, node, each).root for each in (materials, bare))
+            found |= {path for path, entry in without.items() if entry == with_them[path]}
+    return {
+        path: whole[path]
+        for path in found
+        if stat.S_ISREG(whole[path].mode) and (pieces.programs or not whole[path].shared)
+    }
 
 
 def _without(materials: Materials, pieces: Pieces) -> Materials:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nodebake.components import chosen
 from nodebake.errors import ProfileError, UsageError
 from nodebake.formats.writing import private
-from nodebake.pipeline import bakery
+from nodebake.pipeline import bakery, outline
 from nodebake.sources import Sources
 from nodebake.sources.lock import read
 from nodebake.vault import open_vault
@@ -105,6 +105,7 @@ def heat(plan: Plan, options: Options, vault: Vault, given: Supplies) -> bakery.
         UsageError: the vault or the epoch cannot be used.
         BuildError: the disk is full or failed.
     """
+    vault.give(outline.digest(plan, given.users))
     secrets = bakery.Secrets(
         leaves=vault.leaves([*bakery.requests(plan), *vault.operators()], clock=options.epoch),
         host_keys=vault.host_keys([node.name for node in plan.nodes]),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from nodebake.upkeep.artefacts import OPERATOR, serials_in
 from nodebake.upkeep.backing import Backup, backup, restore
 from nodebake.upkeep.consequences import Consequence, compare
+from nodebake.upkeep.members import Adjusted, Adjustment, adjust
+from nodebake.upkeep.membership import Step
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.renewing import Renewal, Renewed, renew
 from nodebake.upkeep.replacing import Replaced, Replacement, exchange
@@ -14,6 +16,7 @@ from nodebake.upkeep.revoking import Revocation, Revoked, add_operator, revoke
 from nodebake.upkeep.rotating import Rotated, Wanted, rotate
 from nodebake.upkeep.ssh import APPLY, Ssh
 from nodebake.upkeep.standing import Standing, check, standings, strangers
+from nodebake.upkeep.upgrading import Upgraded, upgrade
 from nodebake.vault import look
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APPLY",
+    "Adjusted",
+    "Adjustment",
     "Backup",
     "Consequence",
     "Renewal",
@@ -33,8 +38,11 @@ __all__ = [
     "Rotated",
     "Ssh",
     "Standing",
+    "Step",
+    "Upgraded",
     "Wanted",
     "add_operator",
+    "adjust",
     "backup",
     "certificates",
     "check",
@@ -44,6 +52,7 @@ __all__ = [
     "restore",
     "revoke",
     "rotate",
+    "upgrade",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from nodebake.components.etcd.releases import objection, release
 from nodebake.errors import UsageError
 from nodebake.pipeline import outline, workshop
 
@@ -24,7 +25,7 @@ ORDER: tuple[Effect, ...] = get_args(Effect)
 _ARTEFACT = "build, and put the new artefact on the node; it comes with the next start"
 _MEMBERS = "./invoke members"
 _CERTIFICATES = "./invoke certs.renew --push, without a restart; the rest comes with the next artefact"
-_RESTART = "./invoke upgrade --live --push, one member after the other"
+_RESTART = "./invoke upgrade --push, one member after the other"
 _REPLACE = "one member after the other, with an empty disk: stop it, ./invoke replace"
 _KEPT = "its data would stay behind; " + _REPLACE
 _SEEDED = "it stands in the cluster's etcd since the founding; change it there, then flanneld's artefact"
@@ -39,7 +40,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("pki.authority.", "nothing", "the authority stays as it is until ./invoke certs.rotate"),
     ("pki.backdate", "nothing", "it counts when the next certificate is issued"),
     ("pki.", "certificates", "./invoke certs.renew --push, without a restart"),
-    ("etcd.version", "upgrade", "./invoke upgrade, one member after the other"),
+    ("etcd.version", "upgrade", "./invoke upgrade --push, one member after the other"),
     ("etcd.storage", "nothing", "the values that it picks are told by themselves"),
     ("etcd.peer_port", "members", f"{_MEMBERS}, one member after the other"),
     ("etcd.client_port", "restart", f"{_RESTART}; clients need to know"),
@@ -58,7 +59,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("flannel.prefix", "impossible", _SEEDED),
     ("outputs", "nothing", "it counts in the next build"),
 )
-_SECTIONS = ("flannel", "firewall")
+_SECTIONS = ("flannel", "firewall", "k3s")
 # What a client's machine has of it is etcdctl and its certificate.
 _FOR_CLIENTS: Mapping[Effect, Effect] = {
     "restart": "new artefact",
@@ -174,7 +175,9 @@ def _meaning(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple
     if section in _SECTIONS and not (_switched_on(section, old) and _switched_on(section, new)):
         return "new artefact", _ARTEFACT  # it comes or goes as a whole
     if path.startswith("firewall."):
-        return "restart", "./invoke upgrade --live --push loads the rules; etcd keeps running"
+        return "restart", "./invoke upgrade --push loads the rules; etcd keeps running"
+    if path == "etcd.version" and (wrong := objection([release(old[path])], release(new[path]))):
+        return "impossible", "; ".join(wrong)
     for beginning, effect, todo in _RULES:
         if path.startswith(beginning):
             return effect, todo

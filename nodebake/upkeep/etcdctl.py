@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from nodebake.sources import Sources, Want
 from nodebake.upkeep.artefacts import OPERATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nodebake.pipeline import Options
@@ -37,15 +38,35 @@ class Member:
         id: hexadecimal.
         name: the node's name; empty for one that was added and has not started.
         peer_urls: where other members find it.
-        started: it has run, so that it may hold data.
+        client_urls: where clients find it; none for one that has not started.
         learner: it does not vote.
     """
 
     id: str
     name: str
     peer_urls: tuple[str, ...]
-    started: bool
+    client_urls: tuple[str, ...]
     learner: bool
+
+    @property
+    def started(self) -> bool:
+        """It has run, so that it may hold data."""
+        return bool(self.client_urls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What a member says of itself.
+
+    Attributes:
+        id: hexadecimal.
+        version: the etcd that runs there.
+        leads: whether it leads.
+    """
+
+    id: str
+    version: str
+    leads: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +94,8 @@ class Etcdctl:
     def healthy(self) -> tuple[str, ...]:
         """Return the members through which the cluster takes requests now."""
         names = {self.endpoint(node): node.name for node in self.plan.members}
-        told = self._json(["endpoint", "health"], list(names), accept=(0, 1))
-        return tuple(names[row["endpoint"]] for row in told or [] if row["health"])
+        good = self.through(list(names))
+        return tuple(name for endpoint, name in names.items() if endpoint in good)
 
     def leader(self) -> str:
         """Return the name of the node that leads; empty if nobody says."""
@@ -91,17 +112,46 @@ class Etcdctl:
         Raises:
             BuildError: no quorum answered.
         """
-        told = self._json(["member", "list"], self._all())
+        try:
+            told = self._json(["member", "list"], self._all())
+        except BuildError as error:
+            if "learner" not in str(error):
+                raise
+            told = self._listed_by_a_voter(error)
         return tuple(
             Member(
                 id=f"{row['ID']:x}",
                 name=row.get("name", ""),
                 peer_urls=tuple(row["peerURLs"]),
-                started=bool(row.get("clientURLs")),
+                client_urls=tuple(row.get("clientURLs", ())),
                 learner=row.get("isLearner", False),
             )
             for row in told["members"]
         )
+
+    def _listed_by_a_voter(self, why: BuildError) -> Any:  # noqa: ANN401 - JSON
+        """Ask one after the other: a learner, which may be among them, knows no list."""
+        for endpoint in self._all():
+            with suppress(BuildError):
+                return self._json(["member", "list"], [endpoint])
+        raise why
+
+    def through(self, urls: Sequence[str]) -> frozenset[str]:
+        """Return those of the members' URLs for clients through which the cluster takes requests now."""
+        told = self._json(["endpoint", "health"], urls, accept=(0, 1)) if urls else None
+        return frozenset(row["endpoint"] for row in told or [] if row["health"])
+
+    def statuses(self, urls: Sequence[str]) -> Mapping[str, Status]:
+        """Return what the members say of themselves, by their URLs for clients; who is silent is absent."""
+        told = self._json(["endpoint", "status"], urls, accept=(0, 1)) if urls else None
+        found = {}
+        for row in told or []:
+            status = row["Status"]
+            number = status["header"]["member_id"]
+            found[row["Endpoint"]] = Status(
+                id=f"{number:x}", version=status["version"], leads=status.get("leader") == number
+            )
+        return found
 
     def hand_over(self, node: NodePlan) -> None:
         """Have another member lead, if `node` does, so that its end interrupts nobody.

@@ -10,6 +10,7 @@ from nodebake.pki import USER, HostKey, Leaf, LeafRequest, new_host_key, new_key
 from nodebake.vault import ledger
 from nodebake.vault.files import broken
 from nodebake.vault.founding import read_founding, write_founding
+from nodebake.vault.given import read_given, write_given
 from nodebake.vault.identity import Identity, check_clock, now
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Vault:
         self.authorities, self.minted = authorities, minted
         self.issued: tuple[LedgerRow, ...] = ()
         self.founding = read_founding(store.files)
+        self._given = read_given(store.files)
 
     @property
     def authority(self) -> Authority:
@@ -87,7 +89,7 @@ class Vault:
     @property
     def epoch(self) -> int:
         """When anything in the vault was last issued, seconds since 1970."""
-        rows = (max(row.issued, row.revoked) for row in self._store.rows)
+        rows = (max(row.issued, row.revoked, self._given.moment) for row in self._store.rows)
         return max([self._identity.created, self.authorities.rotation.changed, *rows, self.founding.changed])
 
     def ledger(self) -> tuple[LedgerRow, ...]:
@@ -176,6 +178,16 @@ class Vault:
     def found_again(self, snapshot: str) -> None:
         """Remember that all nodes found another cluster, from a snapshot; see `Founding.again` and `join`."""
         self.founding = write_founding(self._store.files, self.founding.again(snapshot))
+
+    def give(self, digest: str, *, running: bool = False) -> None:
+        """Remember the digest of the nodes' settings, from when `running` ones first get them; see `given`.
+
+        Raises:
+            UsageError: the vault cannot be written to.
+            BuildError: the disk is full or failed.
+        """
+        if digest != self._given.digest and (running or self._given.digest):
+            self._given = write_given(self._store.files, digest)
 
     def revocations(self) -> bytes:
         """Return the list of revoked certificates, DER; the same one until a further one is revoked.

@@ -35,7 +35,12 @@ class Built:
 
 
 def bake(
-    profile: str | Path, directory: Path, *, vault: Path | None = None, stubs: Stubbed | None = None
+    profile: str | Path,
+    directory: Path,
+    *,
+    vault: Path | None = None,
+    lock: Path = ROOT / "sources.lock",
+    stubs: Stubbed | None = None,
 ) -> Built:
     """Build a profile into `directory`/build, with the vault `directory`/vault unless another is given.
 
@@ -44,12 +49,12 @@ def bake(
     plan = resolve(str(profile))
     for want in (one for component in chosen(plan) for one in component.wants(plan)):
         if not (stubs and want.version == RELEASE):
-            need_input(want)
+            need_input(want, lock=lock)
     out = directory / "build" / plan.name
     options = Options(
         out=out,
         vault=vault or directory / "vault" / plan.name,
-        lock=stubs.lock if stubs else ROOT / "sources.lock",
+        lock=stubs.lock if stubs else lock,
         cache=CACHE,
         mirror=stubs.mirror if stubs else None,
     )

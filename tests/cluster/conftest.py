@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake.command import run
-from tests.cluster.built import Built, bake, write_profile
+from tests.cluster.built import Built, bake
 from tests.cluster.cluster import Cluster, empty
 from tests.cluster.desk import GAP, SERVED, Tool
-from tests.cluster.sshd import keypair, serve
-from tests.cluster.unit import Systemd
+from tests.cluster.site import Site, operate
 from tests.need import need, need_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -81,31 +80,20 @@ def bench(etcdctl: Path, tmp_path: Path) -> Iterator[Callable[[Built], AbstractC
 
 
 @pytest.fixture
-def served(
+def site(
     bench: Callable[[Built], AbstractContextManager[Cluster]], tmp_path: Path
+) -> Callable[[Sequence[str]], AbstractContextManager[Site]]:
+    """Return a function that gives a cluster of nodes so named, with ssh on each and the tool at the desk."""
+    return lambda names: operate(names, bench, tmp_path)
+
+
+@pytest.fixture
+def served(
+    site: Callable[[Sequence[str]], AbstractContextManager[Site]],
 ) -> Iterator[tuple[Cluster, Tool]]:
     """Return a cluster of three that forms, with ssh on every node, and the tool at the desk."""
-    identity, public = keypair(tmp_path)
-    document = {
-        "schema": 1,
-        "cluster": {"name": "kept"},
-        "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
-        "network": {"interface": "eth0"},
-        "nodes": [{"name": name, "address": f"10.78.0.1{name[1]}/24"} for name in SERVED],
-        "access": {"ssh_authorized_keys": [public]},
-        "outputs": ["rootfs"],
-    }
-    profile = write_profile(tmp_path, "kept", document)
-    built = bake(profile, tmp_path)
-    with bench(built) as cluster:
-        for name in SERVED:
-            machine = cluster.add(name)
-            serve(machine)
-            assert isinstance(machine.service, Systemd)
-            machine.service.obey()
-            machine.service.start()
-        cluster.formed()
-        yield cluster, Tool(cluster.desk, profile, tmp_path / "vault/kept", identity)
+    with site(SERVED) as one:
+        yield one.cluster, one.tool
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.command import run
@@ -16,8 +19,7 @@ from tests.cluster.patience import until
 from tests.need import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from tests.cluster.cluster import Desk
 
@@ -55,6 +57,19 @@ class Tool:
         """Run a task to its end and return what it said; BuildError if it fails."""
         return run(self.argv(task, *words), timeout=LONGEST).decode()
 
+    def killed(self, seconds: float, task: str, *words: str) -> bool:
+        """Start a task and kill -9 it after so long; tell whether it had not ended by itself."""
+        process = subprocess.Popen(self.argv(task, *words))  # noqa: S603 - ours
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            # What was started is nsenter, which the tool would outlive.
+            for pid in self.desk.box.processes(Path(sys.executable).name):
+                os.kill(pid, signal.SIGKILL)
+            process.wait(timeout=LONGEST)
+            return True
+        return False
+
     def refused(self, task: str, *words: str) -> str:
         """Run a task that must fail, and return what it said."""
         try:
@@ -66,29 +81,32 @@ class Tool:
 
 @dataclass(slots=True)
 class Putter:
-    """Puts keys through any member, and counts what was not acknowledged at the first attempt."""
+    """Puts keys through the endpoints, or any member, and counts what was not acknowledged at once."""
 
     desk: Desk
+    endpoints: str = ""
     failures: list[str] = field(default_factory=list)
 
     def put(self, key: str, value: str) -> None:
         """Put a key; BuildError if it was not acknowledged."""
+        env = {"ETCDCTL_ENDPOINTS": self.endpoints} if self.endpoints else {}
         try:
-            self.desk.etcdctl("put", key, value)
+            self.desk.etcdctl("put", key, value, env=env)
         except BuildError as error:
             self.failures.append(str(error))
             raise
 
 
 @contextmanager
-def busy(desk: Desk, prefix: str, *, dying: bool = False) -> Iterator[Writer]:
+def busy(desk: Desk, prefix: str, *, dying: bool = False, members: Sequence[str] = ()) -> Iterator[Writer]:
     """Have somebody write to the end of the block: no request may fail, and no acknowledged key be lost.
 
-    With `dying` requests may fail: what a leader was asked when its power went, nobody answers.
+    They write through any member, or through `members`. With `dying` requests may fail: what a leader was
+    asked when its power went, nobody answers.
 
     The longest time between two acknowledgements after each `mark` is shown when all tests have run.
     """
-    putter = Putter(desk)
+    putter = Putter(desk, ",".join(desk.endpoint(name) for name in members))
     with writing(putter, prefix, clock=time.monotonic) as writer:
         writer.mark("undisturbed")
         until("the first keys are acknowledged", lambda: writer.count >= SOME)
@@ -97,7 +115,8 @@ def busy(desk: Desk, prefix: str, *, dying: bool = False) -> Iterator[Writer]:
         until("keys are acknowledged still", lambda: writer.count >= count + SOME)
     for gap in writer.stalls():
         print(f"{GAP} {gap.seconds:.3f} s: {gap.why}")  # noqa: T201 - the figures
-    lines = desk.etcdctl("get", "--prefix", prefix).splitlines()
+    env = {"ETCDCTL_ENDPOINTS": putter.endpoints} if putter.endpoints else {}
+    lines = desk.etcdctl("get", "--prefix", prefix, env=env).splitlines()
     there = dict(zip(lines[::2], lines[1::2], strict=True))
     assert {key: there.get(key) for key in writer.acknowledged} == writer.acknowledged
     assert dying or putter.failures == [], "\n".join(putter.failures)

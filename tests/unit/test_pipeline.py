@@ -244,6 +244,20 @@ def test_ssh_finds_every_name_in_known_hosts(first: Path) -> None:
         assert b"ssh-ed25519" in found
 
 
+def test_members_that_come_late_are_told_of(place: Path) -> None:
+    """Whether the cluster runs already is not for a build to know; a client can found nothing."""
+    build(place)
+    path = place / "edge.yaml"
+    more = (
+        "  - {name: x-4, address: 192.168.7.14/24}\n  - {name: y-2, address: 192.168.7.22/24, role: client}\n"
+    )
+    path.write_text(path.read_text().replace("etcd:", f"{more}etcd:"))
+    for expected in (1, 0):
+        told = Told()
+        pipeline.build(pipeline.resolve(str(path)), options=options(place), progress=told, ask=None)
+        assert len([note for note in told.notes if note.startswith("x-4: new in a cluster")]) == expected
+
+
 def test_an_unchanged_build_is_known_by_its_stamp(place: Path) -> None:
     """While everything is as it was the stamp holds; an expired certificate ends it."""
     path = place / "stamp.json"

@@ -65,6 +65,7 @@ def test_nothing_changed_means_nothing(built: Path) -> None:
         ("name: edge,", "name: other,", "impossible", "impossible"),
         ("edge.example.com", "new.example.com", "certificates", "certificates"),
         ("{version: 3.5.16}", "{version: 3.5.33}", "upgrade", "new artefact"),
+        ("{version: 3.5.16}", "{version: 3.6.14}", "impossible", "impossible"),
         ("{version: 3.5.16}", "{version: 3.5.16, storage: sdcard}", "restart", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, log_level: warn}", "restart", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, peer_port: 3380}", "members", "new artefact"),

@@ -209,3 +209,22 @@ def test_a_root_in_memory_gets_its_renewal_again_after_a_reboot(built: Path, tmp
     (node.root / PKI / "peer.crt").write_bytes(b"newer")
     node.apply(kept / "apply", "again")
     assert node.read("peer.crt") == b"newer"
+
+
+def test_what_was_kept_before_a_newer_artefact_does_not_come_back(built: Path, tmp_path: Path) -> None:
+    """A renewal after that is kept by itself: older files would undo what the artefact brought."""
+    renew(built, new_keys=True)
+    node = Node(built, tmp_path, root="tmpfs")
+    (node.root / "etc/nodebake/etcd").write_text('DATA_MOUNT="/data"\n')
+    node.apply()
+    kept = node.data / "nodebake/renewal/files" / PKI
+    (kept / "peer.key").write_bytes(b"old")
+    release = node.root / "etc/nodebake-release"
+    release.write_text(release.read_text().replace('EPOCH="', 'EPOCH="9'))
+    renew(built)
+    command.run(["tar", "-C", tmp_path, "-xzf", built / "out" / RENEWAL])
+    (node.unpacked / f"files/{PKI}/peer.key").unlink()  # one with fewer files
+    node.apply()
+    assert sorted(path.name for path in kept.iterdir()) == sorted(
+        path.rpartition("/")[2] for path in files(built / "out" / RENEWAL) if not path.endswith("peer.key")
+    )

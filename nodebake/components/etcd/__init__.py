@@ -95,6 +95,12 @@ def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:
     return ("etcd",) if node.role == "member" else ()
 
 
+def company(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return what etcd-run and etcdctl go by; etcd itself is told of its members by the cluster."""
+    del plan
+    return ("etc/profile.d/etcdctl.sh", *(("etc/nodebake/etcd",) if node.role == "member" else ()))
+
+
 def desk_leaves(plan: Plan) -> tuple[LeafRequest, ...]:
     """Return the operator's leaf."""
     del plan
@@ -122,6 +128,8 @@ COMPONENT = Component(
     wants=wants,
     leaves=leaves,
     trusting=trusting,
+    services=trusting,
+    company=company,
     desk_leaves=desk_leaves,
     desk=desk,
 )

@@ -100,6 +100,11 @@ def trusting(plan: Plan, node: NodePlan) -> tuple[str, ...]:
     return ("k3s",) if plan.part(K3sPart).roles.get(node.name) == "server" else ()
 
 
+def company(plan: Plan, node: NodePlan) -> tuple[str, ...]:
+    """Return the files with the members to call; k3s reads them when it is next started."""
+    return (CONFIG.lstrip("/"), "etc/nodebake/k3s") if node.name in plan.part(K3sPart).roles else ()
+
+
 def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     """Return the node's k3s: program, images, configuration and service; a server's keys."""
     part = plan.part(K3sPart)
@@ -176,6 +181,7 @@ COMPONENT = Component(
     authorities=authorities,
     leaves=leaves,
     trusting=trusting,
+    company=company,
     desk_leaves=desk_leaves,
     desk=desk,
 )
