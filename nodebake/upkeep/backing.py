@@ -12,6 +12,7 @@ from nodebake import pipeline
 from nodebake.components.etcd import EtcdPart
 from nodebake.errors import BuildError, SafetyError, UsageError
 from nodebake.pipeline import workshop
+from nodebake.progress import Silent
 from nodebake.upkeep.etcdctl import etcdctl
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ def restore(
             hint="a snapshot is never restored on top of data: take a backup, stop etcd on every member, "
             "and move its data away first",
         )
-    # A wrong input must not use up the vault's founding.
-    workshop.supplies(plan, options, progress)
+    # What cannot be had must not end with a vault that waits for another cluster.
+    workshop.supplies(plan, options, Silent())
     with workshop.opened(plan, options, ask) as vault:
+        if vault.minted:
+            progress.note(f"minted a new certificate authority, in {options.vault}: clients need its ca.crt")
         vault.found_again(digest)
     told = replace(options, node="", stamp=None, snapshot=snapshot)
     return pipeline.build(plan, options=told, progress=progress, ask=ask)
