@@ -192,7 +192,8 @@ class Systemd:
 
     def _end(self, number: signal.Signals) -> None:
         for pid in self.processes():
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # an etcdctl that has just had its answer
+                os.kill(pid, number)
         if self.main:
             self.main.wait(timeout=35)
             self.main = None
