@@ -7,6 +7,7 @@ share is there once; a node's own part is a blob for itself, encrypted for whom 
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from nodebake.manifest import Manifest
     from nodebake.progress import Progress
     from nodebake.publish.gathering import Publication
-    from nodebake.publish.place import Place, Source
+    from nodebake.publish.place import Blob, Place, Source
 
 __all__ = [
     "FORMS",
@@ -41,6 +42,9 @@ __all__ = [
     "pull",
     "source",
 ]
+
+# Small blobs cost a registry far away two or three answers each, and hardly any bytes.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +169,24 @@ def _send(place: Place, publication: Publication, progress: Progress) -> int:
     """Send what is not there yet, and then the index; return how many bytes that was."""
     task, size = f"publishing to {place.name}", 0
     progress.start(task, sum(blob.size for blob in publication.blobs))
-    for blob, content in publication.blobs.items():
-        if not place.has(blob):
+
+    def send(blob: Blob) -> tuple[int, bool]:
+        there = place.has(blob)
+        if not there:
+            content = publication.blobs[blob]
             place.put(blob, content.content() if isinstance(content, Piece) else content)
-            size += blob.size
-        progress.advance(task, blob.size)
+        return blob.size, there
+
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        # A registry takes a manifest only after what it names.
+        for manifests in (False, True):
+            wanted = [blob for blob in publication.blobs if blob.is_manifest == manifests]
+            for sent, there in pool.map(send, wanted):
+                size += 0 if there else sent
+                progress.advance(task, sent)
+    finally:
+        pool.shutdown(cancel_futures=True)
     place.finish(publication.index)
     progress.finish(task)
     return size + len(publication.index)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodebake.formats.writing import part
+from nodebake.formats.writing import PART
 from nodebake.publish.place import Blob, Content, PlaceError, chunks
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class Folder:
         path, sha256 = self.directory / name, hashlib.sha256()
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with part(path) as new:
+            # Several blobs are written at once, so each has a name of its own before it is whole.
+            new = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+            try:
                 with new.open("wb") as file:
                     for chunk in content:
                         sha256.update(chunk)
@@ -87,6 +89,8 @@ class Folder:
                 if digest and sha256.hexdigest() != digest:
                     raise PlaceError(f"{digest} changed while it was written", hint="build and publish again")
                 new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

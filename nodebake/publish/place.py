@@ -97,7 +97,7 @@ class Source(Protocol):
 
 
 class Place(Source, Protocol):
-    """Where one can be published, too."""
+    """Where one can be published, too; blobs from several threads at once."""
 
     def has(self, blob: Blob) -> bool:
         """Return whether the blob is there, whole."""
