@@ -75,7 +75,7 @@ def built(out: Path, manifest: Manifest) -> str:
 
 def published(place: str, sent: Sent) -> str:
     """Return what came of publishing: how much there is, and how much of it was sent."""
-    if not sent.new:
+    if not sent.size:
         return f"{place} has it already: {sent.nodes} nodes, {_mib(sent.whole)}"
     return f"{place}: {sent.nodes} nodes, {_mib(sent.whole)}; sent {_mib(sent.size)}"
 

@@ -114,13 +114,14 @@ def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
         raise _open_to_all(wanted)
     try:
         before = place.index()
-        publication = gather(wanted.out, wanted.recipients, progress)
+        publication = gather(wanted.out, tuple(sorted(set(wanted.recipients))), progress)
         if before not in {None, publication.index} and not wanted.force:
             raise SafetyError(
                 f"{place.name}: there is another publication",
                 hint="choose another tag or place, or add --force",
             )
-        size = 0 if before == publication.index else _send(place, publication, progress)
+        # The same index does not prove that all is there still.
+        size = _send(place, publication, progress, new=before != publication.index)
     except PlaceError as error:
         raise BuildError(f"{error}\n  nothing was published; publish again to go on") from error
     if before and before != publication.index:
@@ -165,8 +166,8 @@ def _clean(place: Place, publication: Publication) -> None:
         raise BuildError(f"published, but what was there before could not be removed: {error}") from error
 
 
-def _send(place: Place, publication: Publication, progress: Progress) -> int:
-    """Send what is not there yet, and then the index; return how many bytes that was."""
+def _send(place: Place, publication: Publication, progress: Progress, *, new: bool) -> int:
+    """Send what is not there yet, and then the index, if it is `new`; return how many bytes that was."""
     task, size = f"publishing to {place.name}", 0
     progress.start(task, sum(blob.size for blob in publication.blobs))
 
@@ -187,9 +188,11 @@ def _send(place: Place, publication: Publication, progress: Progress) -> int:
                 progress.advance(task, sent)
     finally:
         pool.shutdown(cancel_futures=True)
-    place.finish(publication.index)
+    if new:
+        place.finish(publication.index)
+        size += len(publication.index)
     progress.finish(task)
-    return size + len(publication.index)
+    return size
 
 
 def _pull(place: Source, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,8 @@ class _Gatherer:
                     seal(packed, to, self.recipients)
                 else:
                     to.writelines(iter(lambda: packed.read(1 << 20), b""))
+                to.flush()
+                os.fsync(to.fileno())  # its name says what it holds, after a power cut too
             new.replace(path)
 
 

@@ -105,6 +105,17 @@ def test_what_nodes_share_is_published_once(first: Path, tmp_path: Path) -> None
     assert (again.size, again.new) == (0, False)
 
 
+def test_publishing_again_mends_what_was_lost(out: Path, tmp_path: Path) -> None:
+    """A blob that vanished from under its index is sent again."""
+    url = f"file://{tmp_path}/published"
+    send(out, url)
+    lost = max((tmp_path / "published/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    size = lost.stat().st_size
+    lost.unlink()
+    assert send(out, url).size == size
+    get(url, tmp_path / "pulled", "x-1")
+
+
 def test_only_the_recipient_reads_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
     """No key is in what is published; the identity gives the files back, another or none does not."""
     identity, recipient = key_pair(tmp_path)
