@@ -23,12 +23,14 @@ from nodebake.formats.card.layout import LINUX, MIB, Partition, up
 from nodebake.manifest import UsedInput
 from nodebake.overlay import render
 from nodebake.sources import made
+from nodebake.sources.cache import Cache, remember, sound
 from nodebake.tree import Tree, file, merge, write_tar
 
 if TYPE_CHECKING:
     from nodebake.progress import Progress
 
 _ROOT = "ROOT"
+_IMAGES = ("boot.fat", "root.ext4")
 _FIRMWARE = "boot/firmware"
 # What systemd, a network, SSH and a data partition need; mmdebstrap's minbase has apt besides.
 _PACKAGES = (
@@ -82,18 +84,11 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
         OSError: as writing does.
     """
     home = cache / home_of(archive, given)
-    if not home.exists() and not made.unpack(home, archive.vendored):
-        if archive.offline and not given:
-            raise made.needed(f"Debian {archive.suite} for the Raspberry Pi")
-        cache.mkdir(parents=True, exist_ok=True)
-        task = f"making Debian {archive.suite} for the Raspberry Pi (once)"
-        progress.start(task)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            root = given or _bootstrap(archive, Path(scratch))
-            _partitions(root, Path(scratch), archive)
-            (Path(scratch) / "made").replace(home)
-        progress.finish(task)
-    boot, root = home / "boot.fat", home / "root.ext4"
+    if not _whole(home, progress):
+        with Cache(cache).locked(home.name):
+            if not home.exists() and not made.unpack(home, archive.vendored):  # another build was not faster
+                _make(home, archive, given, progress)
+    boot, root = (home / name for name in _IMAGES)
     whole = Partition(start=0, size=root.stat().st_size, kind=LINUX)
     names = frozenset((home / "names").read_text(encoding="utf-8").split("\n"))
     ground = Card(
@@ -101,6 +96,28 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
         root=Made(image=root, ranges=ext4.used(root, whole), names=names),
     )
     return ground, UsedInput(**json.loads((home / "used.json").read_text(encoding="utf-8")))
+
+
+def _make(home: Path, archive: Archive, given: Path | None, progress: Progress) -> None:
+    if archive.offline and not given:
+        raise made.needed(f"Debian {archive.suite} for the Raspberry Pi")
+    task = f"making Debian {archive.suite} for the Raspberry Pi (once)"
+    progress.start(task)
+    with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
+        root = given or _bootstrap(archive, Path(scratch))
+        _partitions(root, Path(scratch), archive)
+        (Path(scratch) / "made").replace(home)
+    for name in _IMAGES:
+        remember(home / name)
+    progress.finish(task)
+
+
+def _whole(home: Path, progress: Progress) -> bool:
+    """Tell whether what was made is there and as it was made; otherwise nothing is left of it."""
+    if not home.exists() or all(sound(home / name, progress) for name in _IMAGES):
+        return home.exists()
+    shutil.rmtree(home)
+    return False
 
 
 def ready(given: Path | None) -> None:

@@ -172,6 +172,35 @@ def heal(path: Path, sha256: str, progress: Progress) -> bool:
     return True
 
 
+def remember(made: Path) -> None:
+    """Note beside a file that was made here what it is, for `sound`; where nothing can be written, do not."""
+    with suppress(OSError):
+        _replace(_note(made), json.dumps(asdict(_look(made, digest(made)))).encode())
+
+
+def sound(made: Path, progress: Progress) -> bool:
+    """Tell whether a file that was made here is as it was made; one that is not is named and removed."""
+    if not made.exists():
+        return False
+    try:
+        stored = Stored(**json.loads(_note(made).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        remember(made)  # made before there were notes
+        return True
+    if _look(made, stored.sha256) == stored:
+        return True
+    if digest(made) == stored.sha256:  # the cache was copied
+        remember(made)
+        return True
+    progress.note(f"{made} was cut short or altered since it was made: it goes, and is made anew")
+    made.unlink()
+    return False
+
+
+def _note(made: Path) -> Path:
+    return made.with_name(f"{made.name}.seen")
+
+
 def mismatch(file: str, *, expected: str, got: str, todo: str) -> InputError:
     """Return the error for a file whose hash is not the pinned one."""
     return InputError(f"{file}: sha256 does not match\n  expected {expected}\n  got      {got}", hint=todo)

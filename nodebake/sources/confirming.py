@@ -181,7 +181,8 @@ def _document(path: Path, name: str) -> Mapping[str, Any]:
 
 
 def _list_of(table: Mapping[str, Any], version: str, arch: str) -> str:
-    return _filled(table, table.get("sums", ""), version, arch)
+    told = table.get("sums", "")
+    return _filled(table, told.get(arch, "") if isinstance(told, dict) else told, version, arch)
 
 
 def _filled(table: Mapping[str, Any], template: str, version: str, arch: str) -> str:

@@ -43,6 +43,16 @@ sha256.x86_64 = "{two}"
 confidence = "B"  # a comment
 confirmed = false
 
+[k3s]
+url = "{url}/k3s/v{{version}}/k3s{{arch}}"
+sums = {{aarch64 = "{url}/k3s/v{{version}}/sha256sum-arm64.txt"}}
+files = ["k3s"]
+arches = {{aarch64 = "-arm64"}}
+[k3s.releases."1.31.4+k3s1"]
+sha256.aarch64 = "{one}"
+confidence = "C"
+confirmed = false
+
 [alpine-rpi]
 url = "{url}/v{{series}}/alpine-rpi-{{version}}-{{arch}}.tar.gz"
 sums = "{url}/v{{series}}/alpine-rpi-{{version}}-{{arch}}.tar.gz.sha256"
@@ -78,6 +88,8 @@ def site() -> Iterator[Site]:
     with serving() as running:
         sums = f"{ONE}  etcd-v3.5.16-linux-arm64.tar.gz\n{TWO}  etcd-v3.5.16-linux-amd64.tar.gz\n"
         running.pages["/v3.5.16/SHA256SUMS"] = Page(body=sums.encode())
+        k3s = f"{OTHER}  k3s-airgap-images-arm64.tar\n{ONE}  k3s-arm64\n"
+        running.pages["/k3s/v1.31.4%2Bk3s1/sha256sum-arm64.txt"] = Page(body=k3s.encode())
         running.pages["/v3.20/alpine-rpi-3.20.3-aarch64.tar.gz.sha256"] = Page(
             body=f"{ONE}  alpine-rpi-3.20.3-aarch64.tar.gz\n".encode()
         )
@@ -99,6 +111,7 @@ def test_what_upstream_lists_is_confirmed(lock: Path) -> None:
         ("etcd", "3.5.16", "aarch64"): ("confirmed", 4),
         ("etcd", "3.5.16", "x86_64"): ("confirmed", 4),
         ("etcd", "3.5.15", "x86_64"): ("not asked", 1),
+        ("k3s", "1.31.4+k3s1", "aarch64"): ("confirmed", 2),
         ("alpine-rpi", "3.20.3", "aarch64"): ("confirmed", 2),
         ("flannel", "0.27.4", "x86_64"): ("no list", 1),
     }
@@ -110,8 +123,8 @@ def test_only_what_is_confirmed_changes_in_the_file(lock: Path, site: Site) -> N
     confirm(lock, ASK)
     after = lock.read_text().splitlines()
     changed = [(at, line) for at, (old, line) in enumerate(zip(before, after, strict=True)) if old != line]
-    assert ["confirmed = true"] * 2 == [line for _, line in changed]
-    assert [before.index("confirmed = false"), 29] == [at for at, _ in changed]
+    assert ["confirmed = true"] * 3 == [line for _, line in changed]
+    assert [before.index("confirmed = false"), 29, 39] == [at for at, _ in changed]
     text = lock.read_bytes()
     confirm(lock, ASK)
     assert text == lock.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from nodebake import command
+from nodebake.bases import alpine
 from nodebake.progress import Silent
 from nodebake.sources import Sources
 from nodebake.sources.cache import digest
 from nodebake.sources.keeping import prune, shelves
 from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
-from tests.unit import inputs
+from tests.unit import inputs, release
 from tests.unit.inputs import WANT
 
 NAME = f"{inputs.RELEASE}.tar.gz"
@@ -100,6 +102,27 @@ def test_a_damaged_program_is_told_and_taken_out_anew(tmp_path: Path) -> None:
         path.write_bytes(b"rot")
     assert sources(tmp_path, told).fetch(WANT) == first
     assert [f"the cache has {WANT} no more as it was stored: it is taken anew"] == told.notes
+
+
+def test_a_damaged_base_is_told_and_made_anew(tmp_path: Path) -> None:
+    """What an image starts from is looked at like the rest; a copied cache is hashed, and good."""
+    need("mcopy", package="mtools")
+    need("mkfs.vfat", package="dosfstools")
+    medium, told = release.tarball(tmp_path / "release.tar.gz", release.RPI), Told()
+
+    def base() -> Path:
+        made = alpine.card(alpine.RPI, medium, "0" * 64, room=1, cache=tmp_path / "bases", progress=told)
+        return made.boot.image
+
+    path = base()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert base().read_bytes() == whole
+    assert [f"{path} was cut short or altered since it was made: it goes, and is made anew"] == told.notes
+    shutil.copyfile(path, tmp_path / "copy")
+    (tmp_path / "copy").replace(path)
+    assert base().read_bytes() == whole
+    assert 1 == len(told.notes)
 
 
 def test_builds_at_once_share_a_damaged_cache(tmp_path: Path) -> None:
