@@ -31,7 +31,7 @@ SUITE = "trixie"
 PACKAGES = (
     *("systemd-sysv", "cloud-init", "linux-image-cloud-amd64", "udev", "dbus", "kmod", "e2fsprogs"),
     *("iproute2", "systemd-timesyncd", "openssh-server", "ca-certificates"),
-    *("login", "passwd", "sudo", "busybox-static"),
+    *("login", "passwd", "sudo", "busybox-static", "iptables"),
 )
 _DISK = 4 << 30
 _DISK_MODULES, _NETWORK_MODULES = ("virtio_blk",), ("virtio_net",)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nodebake.command import find
 from nodebake.errors import BuildError
 from nodebake.lab.network import BRIDGE
 from nodebake.lab.stranger import Identity
@@ -105,6 +106,21 @@ class Judge:
         own = Identity(certificate=self.operator / "admin.crt", key=self.operator / "admin.key")
         return self._curl([*_shown(own), f"{self.url(name)}/health"]).decode()
 
+    def answers(self, address: str, *, via: str) -> bool:
+        """Say whether `address` answers a ping that the machine with the address `via` passes on."""
+        self.network.run(["ip", "route", "replace", address, "via", via])
+        words = ["-q", "-c", "1", "-W", str(_QUICK)]
+        told = self.network.run([find("ping", package="iputils-ping"), *words, address], accept=(0, 1))
+        return b" 1 received" in told
+
+    def ask(self, url: str, *, authority: Path, identity: Identity | None = None) -> str:
+        """Return what a server of another authority says, and its status; what curl says if it does not."""
+        own = _shown(identity) if identity else []
+        try:
+            return self._curl([*own, "--write-out", " %{http_code}", url], authority=authority).decode()
+        except BuildError as error:
+            return str(error)
+
     def intruders(self, name: str) -> dict[str, bool]:
         """Return for each kind of client that must be turned away whether it was.
 
@@ -126,8 +142,11 @@ class Judge:
         code = told.decode().rpartition("\n")[2]
         return re.fullmatch(r"000|400", code) is not None
 
-    def _curl(self, words: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> bytes:
-        options = ("--silent", "--max-time", str(_PATIENT), "--cacert", str(self.operator / "ca.crt"))
+    def _curl(
+        self, words: Sequence[str], *, accept: tuple[int, ...] = (0,), authority: Path | None = None
+    ) -> bytes:
+        trusted = authority or self.operator / "ca.crt"
+        options = ("--silent", "--max-time", str(_PATIENT), "--cacert", str(trusted))
         return self.network.run(["curl", *options, *words], timeout=2 * _PATIENT, accept=accept)
 
     def _json(self, words: Sequence[str]) -> Any:  # noqa: ANN401 - JSON

@@ -39,6 +39,7 @@ class Rack:
         spare: makes another machine with the artefact of the node named first, called by the second name.
         patience: seconds without success after which silence is failure.
         scenario: what is being played.
+        remembered: what a component's check has seen before, by the component's name.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Rack:
     scenario: str = ""
     checks: list[Check] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
+    remembered: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
     _asked: float = 0.0
 

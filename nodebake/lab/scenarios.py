@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodebake.errors import UsageError
+from nodebake.lab import components
 from nodebake.lab.hardware import FIRST_DAY
 from nodebake.lab.writer import writing
 
@@ -54,6 +55,7 @@ def no_clock(rack: Rack) -> None:
 def power_cut(rack: Rack) -> None:
     """A machine loses power while somebody writes; then all do; then it comes back."""
     rack.up()
+    components.check(rack)
     with writing(rack.judge, "lab/power-cut/", clock=rack.clock) as writer:
         rack.wait("the first writes are acknowledged", lambda: writer.count >= _A_FEW)
         writer.mark(f"power of {rack.members[-1]} cut")
@@ -65,6 +67,7 @@ def power_cut(rack: Rack) -> None:
     rack.power_on(*rack.machines)
     rack.all_healthy()
     nothing_is_lost(rack, writer)
+    components.check(rack)
 
 
 def node_loss(rack: Rack) -> None:
@@ -143,6 +146,7 @@ def accept(rack: Rack) -> None:
             rack.check(f"{name} refuses a client {intruder}", refused)
     judge.desk()
     rack.check("the operator's environment file works from outside", passed=True)
+    components.check(rack)
 
 
 def nothing_is_lost(rack: Rack, writer: Writer, *, members: Sequence[str] = ()) -> None:

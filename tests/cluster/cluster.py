@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from nodebake.errors import BuildError
+from nodebake.lab import components
+from nodebake.lab.judge import Judge
+from nodebake.lab.network import Network
+from nodebake.lab.rack import Rack
+from nodebake.lab.stranger import stranger
+from nodebake.progress import Silent
 from tests.cluster.machine import Machine, boot, unpack
 from tests.cluster.namespace import Namespace, plug, switch
 from tests.cluster.patience import GaveUpError, until
@@ -110,6 +117,29 @@ class Cluster:
         except GaveUpError as error:
             raise GaveUpError(f"{error}\n{error.__cause__}\n{self.told()}") from error
 
+    def judged(self) -> list[str]:
+        """Have what the lab asks of components asked here, and return what held; there are no consoles."""
+        network = Network(entrance=tuple(self.desk.box.argv()), addresses=(), started=[], sockets=self.work)
+        operator, name = self.built.operator, self.built.plan.profile.cluster.name
+        judge = Judge(
+            plan=self.built.plan,
+            network=network,
+            etcdctl=self.desk.etcdctl_path,
+            operator=operator,
+            stranger=stranger(name, operator=operator, work=self.work),
+        )
+        rack = Rack(
+            plan=self.built.plan,
+            machines={},
+            judge=judge,
+            progress=Silent(),
+            clock=time.monotonic,
+            spare=_no_spare,
+            patience=60,
+        )
+        components.check(rack)
+        return [one.name for one in rack.checks]
+
     def told(self) -> str:
         """Return the end of every etcd's log."""
         return "\n".join(machine.told() for machine in self.machines.values())
@@ -129,6 +159,10 @@ class Cluster:
         self.desk.box.close()
         self.bridge.close()
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _no_spare(name: str, label: str) -> Never:
+    raise NotImplementedError(name, label)
 
 
 @contextmanager

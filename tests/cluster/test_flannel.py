@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -148,6 +149,10 @@ def test_pod_network_comes_up_by_itself_and_outlives_crashes(cluster: Cluster) -
         assert f"--bip={subnets[name]}" in (machine.root / "run/flannel/docker").read_text()
         assert "FLANNEL-POSTRTG" in machine.box.run("iptables", "-t", "nat", "-S").decode()
     _answers(cluster, pods)
+    (address,) = re.findall(
+        r"inet ([0-9.]+)/32", _ip(cluster.machines["worker"], "address", "show", "flannel.1")
+    )
+    assert f"{address} on worker answers node-1" in cluster.judged()
 
     _crash(services["node-2"], cluster.machines["node-2"])
     _cut_power(services["worker"], cluster.machines["worker"])

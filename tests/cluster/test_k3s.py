@@ -87,9 +87,10 @@ def test_servers_wait_for_etcd_and_then_serve_whom_the_vault_knows(cluster: Clus
 
     for context in ("pods", "pods-s2"):
         assert "ok" == _ready(cluster.built, cluster.desk.box, context)
-    trust = ["--cacert", str(cluster.machines["s1"].root / "var/lib/rancher" / TLS)]
-    stranger = ["curl", "--silent", *trust, "--write-out", "%{http_code}", "https://10.79.0.11:6443/readyz"]
-    assert b"401" == cluster.desk.box.run(*stranger)
+    judged = cluster.judged()
+    assert {"k3s on s1 is ready, says its API", "k3s on s2 turns away who shows no certificate"} <= set(
+        judged
+    )
 
     authority = cluster.machines["s1"].root / "var/lib/rancher" / TLS
     made = authority.stat().st_mtime_ns

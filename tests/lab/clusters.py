@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake import lab, pipeline
+from nodebake.components import flannel
 from nodebake.progress import Silent
-from tests.need import ROOT, missing, need
+from tests.need import ROOT, missing, need, need_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,10 @@ nodes:
   - {{name: etcd-3, address: 10.77.0.13/24}}
 etcd: {{version: 3.5.16, storage: ssd}}
 outputs: [{output}]
+{more}
 """
+# What a boot has besides etcd: a line of its profile.
+_COMPONENTS = {"": "", "flannel": "flannel: {}"}
 _SYSTEMS = {
     "debian": {"memory": "768MiB", "interface": "en*", "output": "nocloud"},
     "alpine": {"memory": "512MiB", "interface": "eth0", "output": "apkovl"},
@@ -39,6 +43,7 @@ _TOOLS = {
     "ip": "iproute2",
     "mcopy": "mtools",
     "mke2fs": "e2fsprogs",
+    "ping": "iputils-ping",
     "qemu-img": "qemu-utils",
     "unshare": "util-linux",
 }
@@ -76,12 +81,16 @@ class Cluster:
         return told["verdict"], [check["name"] for check in told["checks"] if not check["passed"]]
 
 
-def build(home: Path, system: str, *, arch: str = "x86_64", base: Path | None = None) -> Cluster:
-    """Build a cluster in the directory `home`."""
-    (home / "lab.yaml").write_text(
-        _PROFILE.format(os=system, arch=arch, **_SYSTEMS[system]), encoding="utf-8"
-    )
+def build(
+    home: Path, system: str, *, component: str = "", arch: str = "x86_64", base: Path | None = None
+) -> Cluster:
+    """Build a cluster in the directory `home`, with one component besides etcd if that is named."""
+    settings = {**_SYSTEMS[system], "arch": arch, "more": _COMPONENTS[component]}
+    (home / "lab.yaml").write_text(_PROFILE.format(os=system, **settings), encoding="utf-8")
     plan = pipeline.resolve(str(home / "lab.yaml"))
+    if component == "flannel":
+        for want in flannel.wants(plan):
+            need_input(want)
     options = pipeline.Options(
         out=home / "b", vault=home / "vault", lock=ROOT / "sources.lock", cache=ROOT / "cache"
     )

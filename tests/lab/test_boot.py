@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import pytest
 
 from nodebake.errors import BuildError
 from tests.lab.clusters import Cluster, build, need_lab
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Return three machines under Debian."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster]:
+    """Return a function that gives three machines under Debian, with a component besides etcd if named."""
     need_lab(**{"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap"})
-    return build(tmp_path_factory.mktemp("lab"), "debian")
+    return cache(lambda component: build(tmp_path_factory.mktemp("lab"), "debian", component=component))
 
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    "scenario", ["cold,partition,power-cut,node-loss", "staggered", "no-clock", "no-data-disk,wrong-card"]
+    ("component", "scenario"),
+    [
+        ("", "cold,partition,node-loss"),
+        ("flannel", "staggered,power-cut"),
+        ("", "no-clock"),
+        ("", "no-data-disk,wrong-card"),
+    ],
 )
-def test_the_cluster_gets_through(cluster: Cluster, scenario: str) -> None:
+def test_the_cluster_gets_through(cluster: Callable[[str], Cluster], component: str, scenario: str) -> None:
     """Every scenario's checks hold, and its report is there for people, too."""
-    cluster.boot(scenario)
-    page = (cluster.out / "lab/report.html").read_text(encoding="utf-8")
-    assert (("passed", []), True) == (cluster.verdict(), f"{cluster.plan.name}: {scenario}" in page)
+    made = cluster(component)
+    made.boot(scenario)
+    page = (made.out / "lab/report.html").read_text(encoding="utf-8")
+    assert (("passed", []), True) == (made.verdict(), f"{made.plan.name}: {scenario}" in page)
 
 
 @pytest.mark.timeout(600)
-def test_a_cluster_that_never_says_it_is_healthy_has_failed(cluster: Cluster) -> None:
+def test_a_cluster_that_never_says_it_is_healthy_has_failed(cluster: Callable[[str], Cluster]) -> None:
     """Silence is failure: the error has every console's last lines, and the report says the same."""
+    made = cluster("")
     with pytest.raises(BuildError) as error:
-        cluster.boot("no-clock", patience=3)
-    names = [node.name for node in cluster.plan.nodes if f"{node.name}.console.log" in str(error.value)]
-    assert (["etcd-1", "etcd-2", "etcd-3"], "failed") == (names, cluster.verdict()[0])
+        made.boot("no-clock", patience=3)
+    names = [node.name for node in made.plan.nodes if f"{node.name}.console.log" in str(error.value)]
+    assert (["etcd-1", "etcd-2", "etcd-3"], "failed") == (names, made.verdict()[0])

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.clusters import Cluster, build, need_lab, when_asked_for
 from tests.lab.standin.release import release
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Return three x86_64 machines under Alpine."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster]:
+    """Return a function that gives three machines under Alpine, with a component besides etcd if named."""
     need_lab(**{"qemu-system-x86_64": "qemu-system-x86", "syslinux": "syslinux"})
-    return build(tmp_path_factory.mktemp("lab"), "alpine", base=release("x86_64", "virt"))
+    base = release("x86_64", "virt")
+    return cache(
+        lambda component: build(tmp_path_factory.mktemp("lab"), "alpine", component=component, base=base)
+    )
 
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    "scenario",
+    ("component", "scenario"),
     [
-        *("cold,power-cut", "no-clock", "staggered"),
-        *map(when_asked_for, ("cold,partition,node-loss", "no-data-disk,wrong-card")),
+        *(("", scenario) for scenario in ("cold,power-cut", "no-clock", "staggered")),
+        *(
+            when_asked_for("", scenario)
+            for scenario in ("cold,partition,node-loss", "no-data-disk,wrong-card")
+        ),
+        when_asked_for("flannel", "staggered,power-cut"),
     ],
 )
-def test_the_cluster_gets_through(cluster: Cluster, scenario: str) -> None:
+def test_the_cluster_gets_through(cluster: Callable[[str], Cluster], component: str, scenario: str) -> None:
     """Every scenario's checks hold."""
-    cluster.boot(scenario)
-    assert ("passed", []) == cluster.verdict()
+    made = cluster(component)
+    made.boot(scenario)
+    assert ("passed", []) == made.verdict()
 
 
 @pytest.mark.timeout(3000)

@@ -149,7 +149,7 @@ import sys
 from pathlib import Path
 from nodebake import pipeline
 from nodebake.errors import NodebakeError
-from nodebake.lab import accelerator, network, premises
+from nodebake.lab import accelerator, components, network, premises
 try:
     {question}
 except NodebakeError as error:
@@ -174,6 +174,16 @@ def test_a_missing_emulator_is_said_with_the_way_to_get_it() -> None:
     said = told('accelerator.emulator("x86_64")', after=f"mount --bind /dev/null {qemu}")
     install = "  run as root: apt-get install --yes qemu-system-x86"
     assert ["3", "qemu-system-x86_64 is not installed", install] == said
+
+
+def test_a_tool_that_only_a_component_needs_is_said_as_well() -> None:
+    """For a profile with that component, before a machine starts; others do without it."""
+    ping = need("ping", package="iputils-ping")
+    said = told('components.find_tools(pipeline.resolve("flannel"))', after=f"mount --bind /dev/null {ping}")
+    assert ["3", "ping is not installed", "  run as root: apt-get install --yes iputils-ping"] == said
+    assert [""] == told(
+        'components.find_tools(pipeline.resolve("vm"))', after=f"mount --bind /dev/null {ping}"
+    )
 
 
 def test_too_little_disk_is_said_before_anything_starts(tmp_path: Path) -> None:

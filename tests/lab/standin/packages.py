@@ -29,6 +29,14 @@ _OPENRC_PROGRAMS = {
     "usr/bin/rc-status": "bin/rc-status",
 }
 _E2FSPROGS = ("e2fsck", "mke2fs", "tune2fs")
+_IPTABLES = (
+    "iptables",
+    "iptables-restore",
+    "iptables-save",
+    "ip6tables",
+    "ip6tables-restore",
+    "ip6tables-save",
+)
 _PAM = b"account required pam_permit.so\nsession required pam_permit.so\nauth required pam_permit.so\n"
 _PERMIT = "security/pam_permit.so"
 
@@ -39,13 +47,16 @@ def packages(parts: Parts) -> list[Package]:
     Raises:
         InputError: patchelf is missing.
     """
-    openrc, e2fsprogs = _openrc(parts), _e2fsprogs(parts)
-    libraries = _libraries(parts, [*_programs(openrc).values(), *_programs(e2fsprogs).values()])
+    openrc, e2fsprogs, iptables = _openrc(parts), _e2fsprogs(parts), _iptables(parts)
+    programs = [content for tree in (openrc, e2fsprogs, iptables) for content in _programs(tree).values()]
+    libraries = _libraries(parts, programs)
+    filters = merge(_at_home(iptables, parts), _extensions(parts))
     return [
         *_installed(parts),
         _made(parts, "standin-libs", libraries, "Debian's C library for Debian's programs"),
         _made(parts, "openrc", _at_home(openrc, parts), "Debian's OpenRC", "standin-libs /bin/sh"),
         _made(parts, "e2fsprogs", _at_home(e2fsprogs, parts), "Debian's e2fsprogs", "standin-libs"),
+        _made(parts, "iptables", filters, "Debian's iptables", "standin-libs"),
         _made(parts, "busybox-openrc", _own("busybox-openrc"), "services of busybox", "openrc"),
         _made(parts, "busybox-mdev-openrc", _own("busybox-mdev-openrc"), "device nodes", "openrc"),
         _alpine_base(parts),
@@ -120,6 +131,18 @@ def _e2fsprogs(parts: Parts) -> Tree:
     links = {f"sbin/fsck.{kind}": link("e2fsck") for kind in ("ext2", "ext3", "ext4")}
     makers = {f"sbin/mkfs.{kind}": link("mke2fs") for kind in ("ext2", "ext3", "ext4")}
     return Tree({**programs, **links, **makers, "etc/mke2fs.conf": parts.debian["etc/mke2fs.conf"]})
+
+
+def _iptables(parts: Parts) -> Tree:
+    program = "xtables-nft-multi"
+    links = {f"usr/sbin/{name}": link(program) for name in _IPTABLES}
+    return Tree({f"usr/sbin/{program}": parts.debian[f"usr/sbin/{program}"], **links})
+
+
+def _extensions(parts: Parts) -> Tree:
+    """Return what iptables loads where Debian has it; their libraries are by then there."""
+    where = f"usr/lib/{parts.triplet}/xtables/"
+    return Tree({f"{where}{name}": entry for name, entry in parts.below(where).items()})
 
 
 def _own(name: str) -> Tree:

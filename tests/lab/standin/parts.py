@@ -20,7 +20,7 @@ SUITE = "trixie"
 KERNELS = {"x86_64": "linux-image-cloud-amd64", "aarch64": "linux-image-arm64"}
 DEBIAN_ARCHS = {"x86_64": "amd64", "aarch64": "arm64"}
 TRIPLETS = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
-PROGRAMS = ("openrc", "e2fsprogs", "libpam-modules")
+PROGRAMS = ("openrc", "e2fsprogs", "iptables", "libpam-modules")
 _FIRMWARE = "raspi-firmware"
 _WANTED = (
     *("boot/vmlinuz-", "etc/init.d/", "etc/rc.conf", "usr/lib/rc/", "usr/sbin/", "usr/bin/rc-status"),

@@ -1,0 +1,49 @@
+"""k3s: every server is ready for whom the operator's kubeconfig names, and for nobody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+from nodebake.components.k3s import K3sPart
+from nodebake.lab.stranger import Identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodebake.lab.rack import Rack
+
+_GAVE_UP = ("Failed to start k3s", "ERROR: k3s failed to start")  # systemd's words, and OpenRC's
+_UNAUTHORIZED = "401"
+
+
+def check(rack: Rack) -> None:
+    """Ask the API of every server, with and without the administrator's certificate."""
+    document = json.loads((rack.judge.operator / "kubeconfig").read_text(encoding="utf-8"))
+    user, clusters = document["users"][0]["user"], [one["cluster"] for one in document["clusters"]]
+    work = rack.judge.stranger.certificate.parent
+    own = Identity(
+        certificate=_decoded(user, "client-certificate-data", work),
+        key=_decoded(user, "client-key-data", work),
+    )
+    authority = _decoded(clusters[0], "certificate-authority-data", work)
+    servers = rack.plan.part(K3sPart).named("server")
+    for name, cluster in zip(servers, clusters, strict=True):
+        url = f"{cluster['server']}/readyz"
+        rack.wait(
+            f"k3s on {name} is ready, says its API",
+            lambda asked=url: rack.judge.ask(asked, authority=authority, identity=own) == "ok 200",  # type: ignore[misc]
+        )
+        told = rack.judge.ask(url, authority=authority)
+        rack.check(f"k3s on {name} turns away who shows no certificate", told.endswith(_UNAUTHORIZED), told)
+    for name, machine in rack.machines.items():
+        gave_up = any(machine.console.said(words) for words in _GAVE_UP)
+        rack.check(f"k3s on {name} never gave up", not gave_up)
+
+
+def _decoded(values: dict[str, Any], key: str, work: Path) -> Path:
+    """Write what a kubeconfig has in base64 to a file for curl."""
+    path = work / f"kubeconfig.{key}"
+    path.write_bytes(base64.b64decode(values[key]))
+    return path
