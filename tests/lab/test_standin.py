@@ -195,5 +195,6 @@ def test_alpines_own_apk_installs_from_the_repository(tmp_path: Path) -> None:
     (system / "root/etc/apk").mkdir(parents=True)
     command.run(["cp", "-a", system / "etc/apk/keys", system / "root/etc/apk"])
     words = ("--root", "/root", "--initdb", "--no-network", "--no-scripts", "--repository", "/medium/apks")
-    command.run(["chroot", system, "/sbin/apk", *words, "add", "alpine-base", "e2fsprogs"])
+    command.run(["chroot", system, "/sbin/apk", *words, "add", "alpine-base", "e2fsprogs", "iptables"])
     assert (system / "root/sbin/supervise-daemon").exists()
+    assert b"(nf_tables)" in command.run(["chroot", system / "root", "iptables", "--version"])
