@@ -67,7 +67,7 @@ def test_an_unpinned_version_names_those_that_are() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("schema = 1", "schema = 1 1", r"sources\.lock: .*line 11"),
+        ("schema = 1", "schema = 1 1", r"sources\.lock: .*line 12"),
         ("schema = 1", "schema = 2", r"sources\.lock: schema: is not 1"),
         ("schema = 1", "", r"sources\.lock: schema: is missing"),
         (SHA256, "abc", r'etcd\.releases\."3\.5\.16"\.sha256\.aarch64: is not a sha256'),
