@@ -184,18 +184,21 @@ def _finish(job: Job, device: int) -> None:
     try:
         os.fsync(device)
     except OSError as error:
-        raise _failed(job, error, job.size, "written to") from error
+        raise _failed(job, error, None, "written to") from error
 
 
-def _failed(job: Job, error: OSError, at: int, what: str) -> CardError:
+def _failed(job: Job, error: OSError, at: int | None, what: str) -> CardError:
+    """Return what to raise; without a place where the kernel noticed only at the end."""
     if error.errno in _GONE or not _is_there(job.device):
+        when = "at the end" if at is None else f"after {at // PIECE} MiB"
         return CardError(
-            f"{job.device} is gone: the card was taken out, or its reader, after {at // PIECE} MiB",
+            f"{job.device} is gone: the card was taken out, or its reader, {when}",
             hint="what is on it cannot be relied on; put it back and flash it again",
             bad=False,
         )
+    where = "" if at is None else f" at {at // PIECE} MiB"
     return CardError(
-        f"{job.device} cannot be {what} at {at // PIECE} MiB: {error.strerror}",
+        f"{job.device} cannot be {what}{where}: {error.strerror}",
         hint="the card is worn out or broken, or its reader is; take another one",
         bad=True,
     )

@@ -52,7 +52,7 @@ def _images(home: Path, profile: str) -> Cluster:
 @pytest.mark.parametrize(
     ("profile", "scenario"),
     [
-        ("vm-alpine", "power-cut"),
+        when_asked_for("vm-alpine", "power-cut"),
         when_asked_for("pi3", "power-cut"),
         when_asked_for("pi3-debian", "cold"),
     ],
