@@ -103,6 +103,28 @@ def test_prepare_runs_under_busybox(alpine: Path) -> None:
     assert (key.st_uid, key.st_gid, stat.S_IMODE(key.st_mode)) == (0, 2379, 0o640)
 
 
+# Stands in for etcdctl and answers as a cluster that has seen this member before.
+_KNOWN = """\
+#!/bin/sh
+. /etc/nodebake/etcd
+[ "$OTHERS" = "${1#--endpoints=}" ] || exit 1
+echo "1, started, $MEMBER, $PEER_URL, https://192.0.2.1:2379, false"
+"""
+
+
+def test_a_member_without_data_asks_under_busybox(alpine: Path) -> None:
+    """It asks the others, takes their answer, and does not start; busybox's kill is not everybody's."""
+    programs = alpine / "srv"
+    programs.mkdir(exist_ok=True)
+    for name, text in (("etcd", "#!/bin/sh\nexec sleep 60\n"), ("etcdctl", _KNOWN)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    (alpine / "data/etcd").mkdir(parents=True)
+    starts = "exec 2>&1; timeout 8 sh /usr/local/lib/nodebake/etcd-run /srv/etcd /etc/etcd/conf.yml; true"
+    told = run(["chroot", alpine, "/bin/sh", "-c", starts]).decode()
+    assert "its data is gone" in told
+
+
 def test_prepare_mounts_nothing(alpine: Path) -> None:
     """A file system that the node's own service refused to mount is not mounted behind its back."""
     _source(alpine, "etcd", "make_user")
