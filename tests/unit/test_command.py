@@ -13,7 +13,8 @@ from tests.need import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIDY = "trap 'sleep 1; rm litter; exit 1' INT; : >litter; echo ready >&2; while :; do sleep 0.1; done"
+# Begins late: who has started it has to be waiting for it by then.
+TIDY = "trap 'sleep 1; rm litter; exit 1' INT; sleep 2; : >litter; while :; do sleep 0.1; done"
 TOOL = f"""
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
