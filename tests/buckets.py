@@ -63,6 +63,8 @@ def serving(directory: Path) -> Iterator[Server]:
         if environ["REQUEST_METHOD"] == "PUT":
             running.got.append((environ["PATH_INFO"], int(environ.get("CONTENT_LENGTH") or 0)))
             if running.refuse:
+                # All of it first, or else the client may see a broken connection before it sees the answer.
+                environ["wsgi.input"].read(running.got[-1][1])
                 start("507 Insufficient Storage", [("Content-Type", "application/xml")])
                 return [f"<Error><Code>{running.refuse}</Code><Message>no room</Message></Error>".encode()]
         return moto(environ, start)
