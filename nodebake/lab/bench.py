@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find
 from nodebake.errors import UsageError
-from nodebake.lab import alpine, components, debian, floor, images
+from nodebake.lab import alpine, components, debian, disks, floor, images
 from nodebake.lab.accelerator import Accelerator, probe
 from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
@@ -169,6 +169,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     """
     find("curl", package="curl")
     components.find_tools(plan)
+    disks.find_tools(plan)
     accelerator = probe(plan.arch, work=work)
     slow = f": {accelerator.why}; expect minutes" if accelerator.why else ""
     progress.note(f"machines run under {accelerator.name}{slow}")

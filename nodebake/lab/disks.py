@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
+from nodebake.components.base import BasePart
 from nodebake.components.etcd import EtcdPart
 from nodebake.formats.card.layout import SECTOR
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.lab.rack import Rack
+    from nodebake.plan import Plan
 
+_TOOLS = {"sfdisk": "fdisk", "e2fsck": "e2fsprogs", "dumpe2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
 # Less than this a node leaves free: it is not worth a new table (see the decision on the data partition).
 _WORTH = 64 << 20
 # e2fsck opens what it has played a journal back on once more, and then forgets where in the file it began.
@@ -50,6 +53,16 @@ class Data:
         listed = run([find("debugfs", package="e2fsprogs"), "-R", f"ls -p {directory}", self.system]).decode()
         # "/inode/mode/uid/gid/name/size/"
         return frozenset(line.split("/")[-3] for line in listed.splitlines() if line.startswith("/"))
+
+
+def find_tools(plan: Plan) -> None:
+    """See that what looks at disks is there, where there will be something to look at.
+
+    Raises:
+        InputError: a tool is not installed.
+    """
+    for tool, package in _TOOLS.items() if plan.part(BasePart).grown else ():
+        find(tool, package=package)
 
 
 def judge(rack: Rack) -> None:
