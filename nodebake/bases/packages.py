@@ -90,12 +90,12 @@ def _on_medium(apks: Path) -> Iterator[Package]:
         listed = {(one["P"], one["V"]): one for one in _index(folder / f"{_INDEX}.tar.gz")}
         for path in sorted(folder.glob("*.apk")):
             # A name may have dashes; version and revision have one between them (apk-package(5)).
-            name, version, revision = path.stem.rsplit("-", 2)
-            told = listed.get((name, f"{version}-{revision}"), {})
+            name, *version = path.stem.rsplit("-", 2)
+            told = listed.get((name, "-".join(version)), {})
             yield Package(
                 system="alpine",
                 name=name,
-                version=f"{version}-{revision}",
+                version="-".join(version),
                 arch=told.get("A", folder.name),
                 licence=told.get("L", ""),
                 sha256=hashlib.sha256(path.read_bytes()).hexdigest(),

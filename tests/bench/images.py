@@ -27,7 +27,7 @@ _MIB = 1 << 20
 _LARGE = {"boot/modloop-rpi": 40 * _MIB, "boot/initramfs-rpi": 18 * _MIB, "boot/vmlinuz-rpi": 10 * _MIB}
 _SMALL = {
     "overlays/{}.dtbo": (300, 3000),
-    "apks/aarch64/{}.apk": (150, 180_000),
+    "apks/aarch64/package-{}-r0.apk": (150, 180_000),
     "start{}.elf": (12, 900_000),
 }
 _HEAD = """\
