@@ -32,9 +32,10 @@ def adjusted_as_text(plan: Plan, out: Path, done: Adjusted) -> str:
         return "\n".join([*lines, "the cluster's members are those of the profile"])
     env = shlex.quote(str(shown(out / "operator/etcdctl.env")))
     lines += ["left, one after the other (or run it again with --live):", f"  . {env}"]
-    ctl = f"etcdctl --endpoints={done.through} "
+    # Not a flag: etcdctl takes no endpoints from both. A learner, which the file may name, knows no members.
+    lines += [f"  export ETCDCTL_ENDPOINTS={done.through}"]
     for step in done.left:
-        lines += _commands(step, ctl, out)
+        lines += _commands(step, out)
     return "\n".join(lines)
 
 
@@ -48,15 +49,16 @@ def upgraded_as_text(plan: Plan, out: Path, done: Upgraded) -> str:
     return "\n".join([*lines, f"every member runs etcd {done.version}, with the profile's settings"])
 
 
-def _commands(step: Step, ctl: str, out: Path) -> Iterator[str]:
+def _commands(step: Step, out: Path) -> Iterator[str]:
     place = shown(out / step.name)
     if step.kind == "start":
         yield f"  # {step.name}: start it with the artefact in {place}"
         return
-    yield f"  {ctl}{shlex.join(step.words)}"
+    yield f"  etcdctl {shlex.join(step.words)}"
     if step.kind == "add":
         yield f"  # {step.name}: start a machine with the artefact in {place}, and an empty disk for data"
         own = shlex.quote(step.peer_url)
-        yield f"  {ctl}member promote $({ctl}member list | grep -F {own} | cut -d, -f1)    # when in sync"
+        number = f"$(etcdctl member list | grep -F {own} | cut -d, -f1)"
+        yield f"  etcdctl member promote {number}    # when in sync"
     if step.kind == "update":
         yield f"  # {step.name}: restart it with the artefact in {place}, and the data that it has"

@@ -132,7 +132,8 @@ def test_the_commands_for_what_is_left_are_said(place: Path) -> None:
         upkeep.Step(kind="remove", name="x-4", peer_url=url, id="44"),
     )
     said = console.adjusted_as_text(plan, place / "out", upkeep.Adjusted(left=left, through="https://a:2379"))
-    ctl = "  etcdctl --endpoints=https://a:2379 member"
+    ctl = "  etcdctl member"
+    assert "  export ETCDCTL_ENDPOINTS=https://a:2379\n" in said
     assert f"{ctl} promote 22\n{ctl} add x-3 --learner --peer-urls={url}\n" in said
     assert "x-3: start a machine with the artefact in" in said
     assert f"{ctl} remove 44" in said
