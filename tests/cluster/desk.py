@@ -19,7 +19,7 @@ from tests.cluster.patience import until
 from tests.need import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.cluster.cluster import Desk
 
@@ -57,17 +57,17 @@ class Tool:
         """Run a task to its end and return what it said; BuildError if it fails."""
         return run(self.argv(task, *words), timeout=LONGEST).decode()
 
-    def killed(self, seconds: float, task: str, *words: str) -> bool:
-        """Start a task and kill -9 it after so long; tell whether it had not ended by itself."""
-        process = subprocess.Popen(self.argv(task, *words))  # noqa: S603 - ours
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            # What was started is nsenter, which the tool would outlive.
-            for pid in self.desk.box.processes(Path(sys.executable).name):
-                os.kill(pid, signal.SIGKILL)
-            process.wait(timeout=LONGEST)
-            return True
+    def killed(self, when: Callable[[], bool], task: str, *words: str) -> bool:
+        """Start a task and kill -9 it as soon as something is so; tell whether it had not ended by itself."""
+        process = subprocess.Popen(self.argv(task, *words), stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        while process.poll() is None:
+            if when():
+                # What was started is nsenter, which the tool would outlive.
+                for pid in self.desk.box.processes(Path(sys.executable).name):
+                    os.kill(pid, signal.SIGKILL)
+                process.wait(timeout=LONGEST)
+                return True
+            time.sleep(0.01)
         return False
 
     def refused(self, task: str, *words: str) -> str:

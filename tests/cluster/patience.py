@@ -49,3 +49,9 @@ def still(promise: str, ask: Callable[[], bool], *, seconds: float) -> None:
     while time.monotonic() < end:
         assert ask(), f"no longer true: {promise}"
         time.sleep(PAUSE)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """Return what tells whether so much time has gone by since now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
 from nodebake.upkeep import APPLY
 from tests.cluster.desk import LONGEST, SERVED, Tool, busy
+from tests.cluster.patience import after
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
@@ -87,13 +87,7 @@ def test_a_rotation_that_is_killed_goes_on(served: tuple[Cluster, Tool]) -> None
     moments = (min(0.2 * 1.3**tries, LONGEST) for tries in itertools.count())
     kills = 0
     while "ca.crt" in {path.name for path in tool.vault.iterdir()}:
-        process = subprocess.Popen(tool.argv("certs.rotate", "--push"), stderr=subprocess.DEVNULL)  # noqa: S603 - ours
-        try:
-            process.wait(timeout=next(moments))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+        kills += tool.killed(after(next(moments)), "certs.rotate", "--push")
     assert kills > 0
     cluster.formed()
     assert presented(tool) == []

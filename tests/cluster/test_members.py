@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.cluster.desk import LONGEST, SERVED, busy
-from tests.cluster.patience import until
+from tests.cluster.patience import after, until
 from tests.cluster.site import Site, nodes
 from tests.cluster.test_certificates import state
 
@@ -105,7 +105,7 @@ def test_growing_from_one_is_finished_by_the_same_command_after_any_end(site: Gi
             one.power_on(name)
         moments = (min(1.5**tries, LONGEST) for tries in itertools.count())
         kills = 0
-        while one.tool.killed(next(moments), "members", "--live", "--push"):
+        while one.tool.killed(after(next(moments)), "members", "--live", "--push"):
             kills += 1
         assert kills > 0
         assert SETTLED in one.tool.run("members", "--live", "--push")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
 from tests.cluster.built import Built
-from tests.cluster.desk import LONGEST, Tool, busy
+from tests.cluster.desk import Tool, busy
 from tests.cluster.machine import boot
 from tests.cluster.patience import still, until
 from tests.cluster.test_certificates import state
@@ -94,7 +92,7 @@ def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served)
             "the old member removed": lambda: len(cluster.desk.members()) == 2,
             "the new one added": lambda: "" in ids(cluster),
         }.items():
-            if killed_after(tool.argv("replace", "--node", "n2", "--live", "--push"), seen):
+            if tool.killed(changed(seen), "replace", "--node", "n2", "--live", "--push"):
                 killed.append(step)
         assert "the cluster expects it" in tool.run("replace", "--node", "n2", "--live", "--push")
         assert len(cluster.desk.members()) == 3
@@ -111,16 +109,10 @@ def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served)
     cluster.formed()
 
 
-def killed_after(argv: list[str], seen: Callable[[], object]) -> bool:
-    """Run a command and kill it as soon as an answer changes; tell whether it was still running then."""
+def changed(seen: Callable[[], object]) -> Callable[[], bool]:
+    """Return what tells whether an answer is another one by now."""
     before = seen()
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
-    while process.poll() is None and seen() == before:
-        time.sleep(0.01)
-    alive = process.poll() is None
-    process.kill()
-    process.wait(timeout=LONGEST)
-    return alive
+    return lambda: seen() != before
 
 
 def test_wrong_moves_are_refused_and_change_nothing(served: Served) -> None:
