@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
 from tests.cluster.built import Built
 from tests.cluster.desk import Tool, busy
 from tests.cluster.machine import boot
-from tests.cluster.patience import still, until
+from tests.cluster.patience import after, still, until
 from tests.cluster.test_certificates import state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.cluster.cluster import Cluster
     from tests.cluster.machine import Machine
 
@@ -78,41 +77,28 @@ def test_a_dead_member_is_replaced_and_no_acknowledged_key_is_lost(served: Serve
 
 
 def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served) -> None:
-    """Kill -9 after each step; in the end the cluster expects one new member, and it joins."""
+    """Kill -9 after any time: the same command again ends with one new member expected, and it joins."""
     cluster, tool = served
-    manifest, killed = cluster.built.out / "manifest.json", []
+    moments = (0.2 * 1.3**tries for tries in itertools.count())
     with busy(cluster.desk, "killed-", dying=True) as writer:
         writer.mark("n2 dies")
         dies(cluster, "n2")
-        writer.mark("it is replaced, in six runs")
-        for step, seen in {
-            "certificates revoked": (tool.vault / "ledger.json").read_bytes,
-            "the vault knows who joins": (tool.vault / "founding.json").exists,
-            "artefacts written": manifest.read_bytes,
-            "the old member removed": lambda: len(cluster.desk.members()) == 2,
-            "the new one added": lambda: "" in ids(cluster),
-        }.items():
-            if tool.killed(changed(seen), "replace", "--node", "n2", "--live", "--push"):
-                killed.append(step)
+        writer.mark("it is replaced, in many runs")
+        kills = 0
+        while tool.killed(after(next(moments)), "replace", "--node", "n2", "--live", "--push"):
+            kills += 1
+        assert kills > 0
         assert "the cluster expects it" in tool.run("replace", "--node", "n2", "--live", "--push")
         assert len(cluster.desk.members()) == 3
         writer.mark("its successor starts")
         successor(cluster, "n2", "second")
         cluster.formed()
-    assert "the old member removed" in killed
-    print("killed after:", ", ".join(killed))  # noqa: T201 - the figures
 
     # It has joined, and is down: the same command does not throw it out again.
     cluster.machines["n2"].service.stop()
     assert "if that is the successor, look at etcd's log" in tool.refused("replace", "--node", "n2", "--live")
     cluster.machines["n2"].service.start()
     cluster.formed()
-
-
-def changed(seen: Callable[[], object]) -> Callable[[], bool]:
-    """Return what tells whether an answer is another one by now."""
-    before = seen()
-    return lambda: seen() != before
 
 
 def test_wrong_moves_are_refused_and_change_nothing(served: Served) -> None:
