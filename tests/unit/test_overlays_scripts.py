@@ -125,6 +125,24 @@ def test_a_member_without_data_asks_under_busybox(alpine: Path) -> None:
     assert "its data is gone" in told
 
 
+@pytest.mark.parametrize(("generation", "kept"), [("0", ""), ("1", "1\n")])
+def test_a_member_notes_which_cluster_its_data_is_of(alpine: Path, generation: str, kept: str) -> None:
+    """Nothing for the first, as a power cut could leave an empty file; that of a later one is whole."""
+    programs, data = alpine / "srv", alpine / "data/etcd"
+    programs.mkdir(exist_ok=True)
+    (programs / "etcd").write_text("#!/bin/sh\necho started\n")
+    (programs / "etcd").chmod(0o755)
+    conf = alpine / "etc/nodebake/etcd"
+    conf.write_text(f"{conf.read_text()}GENERATION={generation}\n")
+    (data / "member/wal").mkdir(parents=True)
+    if kept:
+        (data / "generation").write_text(kept)
+    starts = "exec 2>&1; timeout 8 sh /usr/local/lib/nodebake/etcd-run /srv/etcd /etc/etcd/conf.yml; true"
+    told = run(["chroot", alpine, "/bin/sh", "-c", starts]).decode()
+    note = data / "generation"
+    assert ("started\n", kept) == (told, note.read_text() if note.exists() else "")
+
+
 def test_prepare_mounts_nothing(alpine: Path) -> None:
     """A file system that the node's own service refused to mount is not mounted behind its back."""
     _source(alpine, "etcd", "make_user")
