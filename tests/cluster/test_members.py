@@ -40,9 +40,9 @@ def lead(site: Site, name: str) -> None:
     until(f"{name} leads", leads)
 
 
-def test_a_cluster_grows_and_shrinks_with_no_failed_request(site: Give) -> None:
+def test_a_cluster_grows_and_shrinks_with_no_key_lost(site: Give) -> None:
     """Three to five, one learner after the other, and back, one of the leavers being the leader."""
-    with site(SERVED) as one, busy(one.cluster.desk, "grown-", members=SERVED) as writer:
+    with site(SERVED) as one, busy(one.cluster.desk, "grown-", new_leader=True, members=SERVED) as writer:
         one.change(nodes=nodes(*FIVE))
         said = one.tool.run("members")
         assert "member add n4 --learner --peer-urls=https://10.78.0.14:2380" in said
@@ -74,13 +74,13 @@ def test_a_cluster_grows_and_shrinks_with_no_failed_request(site: Give) -> None:
         assert told["complaints"] == []
 
 
-def test_a_member_moves_to_another_address_with_no_failed_request(site: Give) -> None:
+def test_a_member_moves_to_another_address_with_no_key_lost(site: Give) -> None:
     """The cluster looks for it there, its certificates say so, and it brings its data along."""
     with site(SERVED) as one:
         ids = {each["name"]: each["ID"] for each in one.cluster.desk.members()}
         lead(one, "n3")
         moved = [*nodes("n1", "n2"), {"name": "n3", "address": "10.78.0.33/24"}]
-        with busy(one.cluster.desk, "moved-", members=("n1", "n2")) as writer:
+        with busy(one.cluster.desk, "moved-", new_leader=True, members=("n1", "n2")) as writer:
             one.change(nodes=moved)
             writer.mark("the cluster is told")
             process = subprocess.Popen(one.tool.argv("members", "--live", "--push"))  # noqa: S603 - ours

@@ -55,7 +55,7 @@ def test_a_dead_member_is_replaced_and_no_acknowledged_key_is_lost(served: Serve
     """The tool tells the cluster, a new machine boots the new artefact, and the old card stays out."""
     cluster, tool = served
     before = ids(cluster)
-    with busy(cluster.desk, "replaced-", dying=True) as writer:
+    with busy(cluster.desk, "replaced-", new_leader=True) as writer:
         writer.mark("n3 dies")
         old = dies(cluster, "n3")
         writer.mark("it is replaced")
@@ -80,7 +80,7 @@ def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served)
     """Kill -9 after any time: the same command again ends with one new member expected, and it joins."""
     cluster, tool = served
     moments = (0.2 * 1.3**tries for tries in itertools.count())
-    with busy(cluster.desk, "killed-", dying=True) as writer:
+    with busy(cluster.desk, "killed-", new_leader=True) as writer:
         writer.mark("n2 dies")
         dies(cluster, "n2")
         writer.mark("it is replaced, in many runs")

@@ -32,13 +32,13 @@ def processes(site: Site) -> dict[str, list[int]]:
     return {name: machine.service.processes() for name, machine in site.cluster.machines.items()}
 
 
-def test_a_minor_version_later_with_no_failed_request(bench: Bench, tmp_path: Path) -> None:
+def test_a_minor_version_later_with_no_key_lost(bench: Bench, tmp_path: Path) -> None:
     """Debian 12's 3.4 to Debian 13's 3.5, then other settings."""
     lock = from_debian_12(tmp_path)
     with operate(SERVED, bench, tmp_path, etcd=FROM_DEBIAN_12, lock=lock) as site:
         assert versions(site) == {FROM_DEBIAN_12}
         site.change(etcd={"version": "3.5.16"})
-        with busy(site.cluster.desk, "upgraded-") as writer:
+        with busy(site.cluster.desk, "upgraded-", new_leader=True) as writer:
             writer.mark(f"{FROM_DEBIAN_12} to 3.5.16")
             assert "every member runs etcd 3.5.16" in site.tool.run("upgrade", "--push")
             assert versions(site) == {"3.5.16"}
@@ -52,14 +52,14 @@ def test_a_minor_version_later_with_no_failed_request(bench: Bench, tmp_path: Pa
         assert site.cluster.desk.etcdctl("snapshot", "status", str(saved))
 
 
-def test_to_3_6_with_no_failed_request(bench: Bench, tmp_path: Path) -> None:
+def test_to_3_6_with_no_key_lost(bench: Bench, tmp_path: Path) -> None:
     """A late 3.5 to 3.6, both as Go makes them of their sources; the way back is refused."""
     need_input(Want(name="etcd", version="3.6.14", arch="x86_64", files=("etcd", "etcdctl")))
     lock = from_source(tmp_path)
     with operate(SERVED, bench, tmp_path, etcd=FROM_SOURCE, lock=lock) as site:
         assert versions(site) == {FROM_SOURCE}
         site.change(etcd={"version": "3.6.14"})
-        with busy(site.cluster.desk, "upgraded-") as writer:
+        with busy(site.cluster.desk, "upgraded-", new_leader=True) as writer:
             writer.mark(f"{FROM_SOURCE} to 3.6.14")
             assert "every member runs etcd 3.6.14" in site.tool.run("upgrade", "--push")
         assert versions(site) == {"3.6.14"}
