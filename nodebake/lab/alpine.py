@@ -96,13 +96,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     # No BIOS of ARM machines starts a disk by syslinux; the lab takes the kernel out of it in any case.
     flavour = base.flavour(plan) or replace(base.VIRT, bios=False)
     try:
-        sources = Sources(
-            lock=options.lock,
-            cache=options.cache,
-            mirror=options.mirror,
-            progress=progress,
-            offline=options.offline,
-        )
+        sources = Sources.of(options, progress)
         path, used = imaging.release(plan, flavour, options.base, sources)
     except InputError as error:
         raise InputError(

@@ -173,13 +173,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
     accelerator = probe(plan.arch, work=work)
     slow = f": {accelerator.why}; expect minutes" if accelerator.why else ""
     progress.note(f"machines run under {accelerator.name}{slow}")
-    sources = Sources(
-        lock=options.lock,
-        cache=options.cache,
-        mirror=options.mirror,
-        progress=progress,
-        offline=options.offline,
-    )
+    sources = Sources.of(options, progress)
     version = plan.profile.etcd.version
     own = Want(name="etcd", version=version, arch=platform.machine(), files=("etcdctl",))
     theirs = Want(name="etcd", version=version, arch=plan.arch, files=("etcd", "etcdctl"))

@@ -103,13 +103,7 @@ def _of_alpine(
     plan: Plan, nodes: Mapping[str, tuple[Artifact, ...]], options: Options, progress: Progress
 ) -> tuple[dict[str, Card], UsedInput]:
     flavour, bases = alpine.flavour(plan) or alpine.RPI, options.cache / "bases"
-    sources = Sources(
-        lock=options.lock,
-        cache=options.cache,
-        mirror=options.mirror,
-        progress=progress,
-        offline=options.offline,
-    )
+    sources = Sources.of(options, progress)
     path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {

@@ -154,13 +154,7 @@ def _placed(plan: Plan) -> Iterator[None]:
 
 
 def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
-    sources = Sources(
-        lock=options.lock,
-        cache=options.cache,
-        mirror=options.mirror,
-        progress=progress,
-        offline=options.offline,
-    )
+    sources = Sources.of(options, progress)
     wants = dict.fromkeys(want for component in chosen(plan) for want in component.wants(plan))
     fetched = {want.name: sources.fetch(want) for want in wants}
     for want in wants:

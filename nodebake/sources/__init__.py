@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 from nodebake.errors import InputError, UsageError
 from nodebake.manifest import UsedInput
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from nodebake.sources.obtain import Obtainer
 
 __all__ = ["Fetched", "Linking", "Sources", "Want"]
+
+
+class Places(Protocol):
+    """What the options of every room that wants programs say about where they come from; see `Sources`."""
+
+    @property
+    def lock(self) -> Path: ...
+
+    @property
+    def cache(self) -> Path: ...
+
+    @property
+    def mirror(self) -> str | None: ...
+
+    @property
+    def offline(self) -> bool: ...
 
 
 class Sources:
@@ -49,6 +65,17 @@ class Sources:
         self._offline, self._collect = offline, collect
         if offline and mirror and not Path(mirror).is_dir():
             raise UsageError(f"--offline: the mirror {mirror} is not a directory", hint="see ./invoke vendor")
+
+    @classmethod
+    def of(cls, places: Places, progress: Progress) -> Self:
+        """Return the sources that a room's options name."""
+        return cls(
+            lock=places.lock,
+            cache=places.cache,
+            mirror=places.mirror,
+            progress=progress,
+            offline=places.offline,
+        )
 
     def file(self, want: Want) -> tuple[Path, UsedInput]:
         """Return a whole pinned file, verified, and where it comes from: cache, mirror or upstream.

@@ -239,7 +239,7 @@ def etcdctl(plan: Plan, options: Options) -> Etcdctl:
     arch = _MACHINES.get(machine, machine)
     version = plan.part(EtcdPart).version
     want = Want(name="etcd", version=version, arch=arch, files=("etcd", "etcdctl"))
-    sources = Sources(lock=options.lock, cache=options.cache, mirror=options.mirror, progress=Silent())
+    sources = Sources.of(options, Silent())
     content = sources.fetch(want).files["etcdctl"]
     return Etcdctl(
         plan=plan, program=_program(options.cache / "desk", version, content), desk=options.out / OPERATOR
