@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,26 +12,13 @@ from nodebake import console, pipeline, upkeep
 from nodebake.errors import BuildError, UsageError
 from nodebake.pipeline.bakery import requests
 from nodebake.pki import Facts
-from nodebake.progress import Silent
 from nodebake.vault import Card, Look, open_vault, record
-from tests.unit.inputs import options, profile
+from tests.unit.inputs import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DAY = 86400
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a profile and its build, to look at only."""
-    directory = tmp_path_factory.mktemp("first")
-    plan = pipeline.resolve(profile(directory))
-    pipeline.build(plan, options=options(directory), progress=Silent(), ask=None)
-    return directory
-
-
-@pytest.fixture
-def built(first: Path, tmp_path: Path) -> Path:
-    """Return the same, to change."""
-    return Path(shutil.copytree(first, tmp_path / "place"))
 
 
 def told(directory: Path, **changes: object) -> tuple[tuple[upkeep.Standing, ...], tuple[str, ...]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +13,10 @@ from nodebake import command, pipeline, upkeep
 from nodebake.errors import BuildError, UsageError
 from nodebake.progress import Silent
 from tests.need import need
-from tests.unit.inputs import options, profile
+from tests.unit.inputs import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 YEARS = 10 * 365 * 86400
 RENEWAL = "x-1/x-1.renewal.tar.gz"
@@ -37,21 +39,6 @@ def files(archive: Path) -> dict[str, bytes]:
                 content = tar.extractfile(member)
                 found[member.name.removeprefix(top)] = content.read() if content else b""
     return found
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a profile and its build, to look at only."""
-    directory = tmp_path_factory.mktemp("first")
-    plan = pipeline.resolve(profile(directory))
-    pipeline.build(plan, options=options(directory), progress=Silent(), ask=None)
-    return directory
-
-
-@pytest.fixture
-def built(first: Path, tmp_path: Path) -> Path:
-    """Return the same, to change."""
-    return Path(shutil.copytree(first, tmp_path / "place"))
 
 
 def test_nothing_is_renewed_that_has_time_left(built: Path) -> None:

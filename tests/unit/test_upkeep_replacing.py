@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses as dc
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,21 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nodebake.plan import Plan
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a profile and its build, to look at only."""
-    directory = tmp_path_factory.mktemp("first")
-    plan = pipeline.resolve(profile(directory))
-    pipeline.build(plan, options=options(directory), progress=Silent(), ask=None)
-    return directory
-
-
-@pytest.fixture
-def built(first: Path, tmp_path: Path) -> Path:
-    """Return the same, to change."""
-    return Path(shutil.copytree(first, tmp_path / "place"))
 
 
 def replace(directory: Path, node: str = "x-2", *, again: bool = False) -> upkeep.Replaced:

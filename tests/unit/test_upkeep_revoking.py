@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,25 +10,13 @@ from nodebake import command, pipeline, upkeep
 from nodebake.errors import UsageError
 from nodebake.progress import Silent
 from tests.need import need
-from tests.unit.inputs import options, profile
+from tests.unit.inputs import options
 from tests.unit.test_upkeep_renewal import files
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CRL = "etc/etcd/pki/crl.der"
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a profile and its build, to look at only."""
-    directory = tmp_path_factory.mktemp("first")
-    plan = pipeline.resolve(profile(directory))
-    pipeline.build(plan, options=options(directory), progress=Silent(), ask=None)
-    return directory
-
-
-@pytest.fixture
-def built(first: Path, tmp_path: Path) -> Path:
-    """Return the same, to change."""
-    return Path(shutil.copytree(first, tmp_path / "place"))
 
 
 def revoke(directory: Path, **words: str) -> upkeep.Revoked:
