@@ -125,11 +125,11 @@ def boot(
 ) -> None:
     """Start the artefacts as cold machines in QEMU, and judge them."""
     with console.session() as progress:
-        from nodebake import lab, pipeline
+        from nodebake import lab
 
         flags = console.Flags(profile=profile, out=out, base=base, mirror=mirror, offline=offline)
-        plan = pipeline.resolve(flags.named())
-        options = lab.Options.of(flags.options(plan), scenario=scenario)
+        plan, told = flags.resolved()
+        options = lab.Options.of(told, scenario=scenario)
         lab.boot(plan, options=options, progress=progress)
     console.say(f"{plan.name}: {scenario} passed; the report is {options.out / 'lab/report.html'}")
 
@@ -171,10 +171,8 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     flags = console.Flags(profile=profile, node=node, out=out, vault=vault)
     with console.session() as progress:
         from nodebake import flash as room
-        from nodebake import pipeline
 
-        plan = pipeline.resolve(flags.named())
-        told, ask = flags.options(plan), console.prompt()
+        plan, told = flags.resolved()
         if from_:
             source = tasks_publish.Source(url=from_, node=node, identity=identity, ca=ca)
             tasks_publish.pulled(told.out, source, progress)
@@ -185,7 +183,7 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
             checkout=HERE,
             allowed=allowed,
             yes=yes,
-            ask=ask,
+            ask=console.prompt(),
             progress=progress,
         )
         room.run(plan, room.Wanted(node=node, every=all_, device=device, files=files), options)
@@ -209,13 +207,10 @@ def plan(
     """Show what would be built: every decided value and where it came from."""
     flags = console.Flags(profile=profile, out=out)
     with console.session():
-        from nodebake import pipeline
-
-        decided = pipeline.resolve(flags.named())
+        decided, options = flags.resolved()
         if diff:
             from nodebake import upkeep
 
-            options = flags.options(decided)
             rows = upkeep.compare(decided, options)
             show = console.differences_as_json if json else console.differences_as_text
             said = show(options.out, rows)
@@ -267,8 +262,7 @@ def bench(_: Context, runs: int = 3, full: bool = False) -> None:  # noqa: FBT00
 def _build(flags: console.Flags, progress: Progress, *, in_container: bool = False) -> tuple[Path, Manifest]:
     from nodebake import container, pipeline
 
-    plan = pipeline.resolve(flags.named())
-    options = flags.options(plan)
+    plan, options = flags.resolved()
     if in_container:
         job = container.job(plan, options, checkout=HERE)
         raise SystemExit(container.run(job, progress=progress, say=console.raw))

@@ -29,11 +29,11 @@ LOCK = HERE / "sources.lock"
 def vendor(_: Context, profile: str = "", out: str = "", mirror: str = "", base: str = "") -> None:
     """Bring every input of build, image and boot into one directory, for --offline --mirror."""
     with console.session() as progress:
-        from nodebake import pipeline, vendoring
+        from nodebake import vendoring
 
         flags = console.Flags(profile=profile, mirror=mirror, base=base)
-        plan, directory = pipeline.resolve(flags.named()), console.path("--out", out)
-        done = vendoring.vendor(plan, flags.options(plan), directory, progress)
+        (plan, options), directory = flags.resolved(), console.path("--out", out)
+        done = vendoring.vendor(plan, options, directory, progress)
     console.say(console.vendored_as_text(plan, directory, done))
 
 

@@ -31,12 +31,10 @@ def members(
 ) -> None:
     """Make a running cluster's members those of the profile: added, promoted, moved, removed."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
-        wanted = upkeep.Adjustment(live=live, push=console.ssh(options, identity) if push else None)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        wanted = upkeep.Adjustment(live=live, push=console.ssh(options, identity, push=push))
         done = upkeep.adjust(plan, options, wanted, progress=progress, ask=console.ask())
     console.say(console.adjusted_as_text(plan, options.out, done))
 
@@ -52,12 +50,10 @@ def upgrade(
 ) -> None:
     """Bring the profile's release of etcd, and its settings, to the running members, one after the other."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
-        ssh = console.ssh(options, identity) if push else None
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        ssh = console.ssh(options, identity, push=push)
         done = upkeep.upgrade(plan, options, ssh, progress=progress, ask=console.ask())
     console.say(console.upgraded_as_text(plan, options.out, done))
 

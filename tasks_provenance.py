@@ -53,12 +53,10 @@ def sign(
 ) -> None:
     """Say where a build came from, in a signed statement that lies beside it."""
     with console.session():
-        from nodebake import pipeline, provenance
+        from nodebake import provenance
         from nodebake.vault import signing_key as kept
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
         own = console.path("--signing-key", signing_key).read_bytes() if signing_key else None
         key = own or kept(options.vault, cluster=plan.profile.cluster.name, anew=new_key)
         verdict = provenance.sign(plan, options.out, key)
@@ -104,12 +102,12 @@ def reproduce(
 ) -> None:
     """Build twice under conditions that should not matter, and compare every byte."""
     with console.session() as progress:
-        from nodebake import pipeline, reproducing
+        from nodebake import reproducing
 
         flags = console.Flags(profile=profile, base=base, vault=vault, mirror=mirror, offline=offline)
-        plan = pipeline.resolve(flags.named())
+        plan, options = flags.resolved()
         done = reproducing.reproduce(
-            plan, flags.options(plan), images=images, checkout=console.CHECKOUT, progress=progress
+            plan, options, images=images, checkout=console.CHECKOUT, progress=progress
         )
     console.say(console.reproduced_as_text(plan, done))
 

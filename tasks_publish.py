@@ -47,12 +47,11 @@ def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Publish what was built, so that it can be pulled and flashed elsewhere."""
     with console.session() as progress:
-        from nodebake import pipeline
         from nodebake import publish as room
 
         flags = console.Flags(profile=profile, out=out)
         wanted = room.Push(
-            out=flags.options(pipeline.resolve(flags.named())).out,
+            out=flags.resolved()[1].out,
             recipients=tuple(recipient),
             plaintext=plaintext_secrets,
             force=force,

@@ -54,12 +54,11 @@ def certs(
 ) -> None:
     """Show every certificate: whose, for what, how long still, and where it is; the worst first."""
     with console.session():
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
         under = console.duration("--fail-under", fail_under)
-        plan = pipeline.resolve(flags.named())
-        rows, wrong = upkeep.certificates(plan, flags.options(plan), live=live)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        rows, wrong = upkeep.certificates(plan, options, live=live)
         show = console.certificates_as_json if json else console.certificates_as_text
         console.say(show(rows, wrong))
         if under is not None:
@@ -89,15 +88,13 @@ def renew(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Renew certificates that end soon, and write or push a small archive for every node."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, node=node, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
+        plan, options = console.Flags(profile=profile, node=node, out=out, vault=vault).resolved()
         wanted = upkeep.Renewal(
             within=console.duration("--within", within) or 0,
             new_keys=new_keys,
-            push=console.ssh(options, identity) if push else None,
+            push=console.ssh(options, identity, push=push),
         )
         done = upkeep.renew(plan, options, wanted, progress=progress, ask=console.ask())
     console.say(console.renewed_as_text(plan, options.out, done))
@@ -127,12 +124,10 @@ def rotate(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Change to a new authority without downtime, in three steps: run it until it says that it is over."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
-        ssh = console.ssh(options, identity) if push else None
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        ssh = console.ssh(options, identity, push=push)
         wanted = upkeep.Wanted(step=step, confirm=tuple(confirm), live=live, push=ssh)
         done = upkeep.rotate(plan, options, wanted, progress=progress, ask=console.ask())
     console.say(console.rotated_as_text(plan, options.out, done))
@@ -159,12 +154,10 @@ def revoke(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Revoke certificates whose key is lost; without --cn and --node, only bring the list to the members."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
-        wanted = upkeep.Revocation(cn=cn, node=node, push=console.ssh(options, identity) if push else None)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        wanted = upkeep.Revocation(cn=cn, node=node, push=console.ssh(options, identity, push=push))
         done = upkeep.revoke(plan, options, wanted, progress=progress, ask=console.ask())
     console.say(console.revoked_as_text(plan, options.out, done))
 
@@ -173,11 +166,9 @@ def revoke(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 def operator(_: Context, profile: str = "", cn: str = "", out: str = "", vault: str = "") -> None:
     """Issue a certificate for an operator with a name of their own; builds write it from now on."""
     with console.session():
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
         files = upkeep.add_operator(plan, options, cn, ask=console.ask())
     console.say("\n".join(str(options.out / file) for file in files))
 
@@ -201,11 +192,10 @@ def export(
 ) -> None:
     """Write the whole vault to one encrypted file (age), for a backup or to hand it over."""
     with console.session():
-        from nodebake import pipeline
         from nodebake import vault as vaults
 
-        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
-        place, cluster = console.Flags(vault=vault).options(plan).vault, plan.profile.cluster.name
+        plan, options = console.Flags(profile=profile, vault=vault).resolved()
+        place, cluster = options.vault, plan.profile.cluster.name
         target = console.path("--file", file)
         phrase = console.phrase(target.name, phrase_env, phrase_file, twice=True)
         vaults.export(place, target, cluster=cluster, passphrase=phrase)
@@ -231,11 +221,10 @@ def import_(
 ) -> None:
     """Make the vault from the file that vault.export wrote; one that is there is never overwritten."""
     with console.session():
-        from nodebake import pipeline
         from nodebake import vault as vaults
 
-        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
-        place, cluster = console.Flags(vault=vault).options(plan).vault, plan.profile.cluster.name
+        plan, options = console.Flags(profile=profile, vault=vault).resolved()
+        place, cluster = options.vault, plan.profile.cluster.name
         sealed = console.path("--file", file)
         phrase = console.phrase(sealed.name, phrase_env, phrase_file, twice=False)
         vaults.bring_back(place, sealed, cluster=cluster, passphrase=phrase)
@@ -248,11 +237,10 @@ def passphrase(
 ) -> None:
     """Encrypt the authority's key with a new pass phrase; the profile says where the present one is."""
     with console.session():
-        from nodebake import pipeline
         from nodebake import vault as vaults
 
-        plan = pipeline.resolve(console.Flags(profile=profile, vault=vault).named())
-        options, cluster = console.Flags(vault=vault).options(plan), plan.profile.cluster.name
+        plan, options = console.Flags(profile=profile, vault=vault).resolved()
+        cluster = plan.profile.cluster.name
         old = vaults.present_passphrase(
             plan.profile.pki,
             cluster=cluster,
@@ -288,12 +276,10 @@ def replace(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 ) -> None:
     """Put a new machine in the place of a dead member: its certificates, its artefact, the cluster's list."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options = flags.options(plan)
-        ssh = console.ssh(options, identity) if push else None
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        ssh = console.ssh(options, identity, push=push)
         wanted = upkeep.Replacement(node=node, live=live, again=again, push=ssh)
         done = upkeep.exchange(plan, options, wanted, progress=progress, ask=console.ask())
     console.say(console.replaced_as_text(plan, options.out, done))
@@ -303,11 +289,10 @@ def replace(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 def backup(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
     """Save a snapshot of the running cluster's data, and check that it is whole."""
     with console.session():
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        done = upkeep.backup(plan, flags.options(plan), console.path("--file", file))
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        done = upkeep.backup(plan, options, console.path("--file", file))
     counted = f", {done.keys} keys, revision {done.revision}" if done.revision >= 0 else ""
     console.say(f"{done.path}: {done.size} bytes{counted}")
 
@@ -319,11 +304,10 @@ def backup(_: Context, profile: str = "", file: str = "", out: str = "", vault: 
 def restore(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
     """Write artefacts whose members found a new cluster from a snapshot, on empty data partitions."""
     with console.session() as progress:
-        from nodebake import pipeline, upkeep
+        from nodebake import upkeep
 
-        flags = console.Flags(profile=profile, out=out, vault=vault)
-        plan = pipeline.resolve(flags.named())
-        options, snapshot = flags.options(plan), console.path("--file", file)
+        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
+        snapshot = console.path("--file", file)
         manifest = upkeep.restore(plan, options, snapshot, progress=progress, ask=console.ask())
     console.say(console.built(options.out, manifest))
     console.say(

@@ -55,6 +55,18 @@ class Flags:
             raise UsageError("no profile is named", hint=hint)
         return self.profile
 
+    def resolved(self) -> tuple[Plan, Options]:
+        """Return the profile's plan, and where it is built from and to.
+
+        Raises:
+            UsageError: see `named` and `options`.
+            ProfileError: the profile is wrong.
+        """
+        from nodebake import pipeline  # noqa: PLC0415 - loads every room, and an unchanged build needs none
+
+        plan = pipeline.resolve(self.named())
+        return plan, self.options(plan)
+
     def options(self, plan: Plan) -> Options:
         """Return where `plan` is built from and to.
 
@@ -120,12 +132,14 @@ def epoch() -> int | None:
     return int(text) if text else None
 
 
-def ssh(options: Options, identity: str) -> Ssh:
-    """Return how to log in to nodes; `identity` is a private key's file, or empty.
+def ssh(options: Options, identity: str, *, push: bool) -> Ssh | None:
+    """Return how to log in to nodes, or None without `push`; `identity` is a private key's file, or empty.
 
     Raises:
         UsageError: there is no such file.
     """
+    if not push:
+        return None
     from nodebake.upkeep import Ssh  # noqa: PLC0415 - loads every room
 
     path = Path(identity).absolute() if identity else None
