@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import IO, TYPE_CHECKING
 
-from nodebake.lab.stages import is_panic, plain, stage_of
+from nodebake.lab.stages import gave_up, is_panic, plain, stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,10 @@ class Console:
     def said(self, text: str) -> bool:
         """Say whether any line so far has `text` in it."""
         return any(text in line for line in list(self._seen))
+
+    def gave_up(self, service: str) -> bool:
+        """Say whether any line so far says that a service could not be started."""
+        return any(gave_up(line, service) for line in list(self._seen))
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream:

@@ -89,6 +89,11 @@ class Rack:
         if not passed:
             raise ClusterError(f"{name}: {detail or 'it does not hold'}{self.consoles()}")
 
+    def never_gave_up(self, service: str, *names: str) -> None:
+        """Check that a service could be started on every one of `names`, by default all machines."""
+        for name in names or self.machines:
+            self.check(f"{service} on {name} never gave up", not self.machines[name].console.gave_up(service))
+
     def all_healthy(self, *names: str) -> None:
         """Wait until every one of `names`, by default all members, is healthy over TLS."""
         wanted = names or self.members

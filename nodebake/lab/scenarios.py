@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _A_FEW = 5  # acknowledged writes that show that writing goes on
 _SECOND_AFTER, _THIRD_AFTER = 20.0, 60.0  # seconds after the first power-on
-_GAVE_UP = ("Failed to start etcd", "ERROR: etcd failed to start")  # systemd's words, and OpenRC's
 _REFUSAL = "etcd: not started"
 
 
@@ -39,9 +38,7 @@ def staggered(rack: Rack) -> None:
         rack.pause(_THIRD_AFTER - _SECOND_AFTER)
         rack.power_on(name)
     rack.all_healthy()
-    for name in rack.members:
-        gave_up = any(rack.machines[name].console.said(words) for words in _GAVE_UP)
-        rack.check(f"etcd on {name} never gave up", not gave_up)
+    rack.never_gave_up("etcd", *rack.members)
     accept(rack)
 
 

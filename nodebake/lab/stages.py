@@ -25,6 +25,11 @@ _PANIC = re.compile(
 )
 
 
+def gave_up(line: str, service: str) -> bool:
+    """Say whether systemd or OpenRC could not start a service."""
+    return any(words in line for words in (f"Failed to start {service}", f"ERROR: {service} failed to start"))
+
+
 def plain(line: bytes) -> str:
     """Return a console line without escape sequences, control characters and the line's end."""
     return _ESCAPE.sub("", line.decode(errors="replace")).rstrip()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from nodebake.lab import stages
+from nodebake.lab.console import Console
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,22 @@ def test_escapes_are_left_out() -> None:
         b"\x1b[!p\x1b]104\x07\x1b[?7h[\x1b[0;32m  OK  \x1b[0m] Reached \x1b[0;1;39mnetwork.target\x1b[0m.\r\n"
     )
     assert "[  OK  ] Reached network.target." == stages.plain(raw)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("[FAILED] Failed to start flanneld.service - flannel, the network for containers.", True),
+        (" * ERROR: flanneld failed to start", True),
+        ("[FAILED] Failed to start etcd.service - etcd, a member of the cluster's key-value store.", False),
+        ("[  OK  ] Started flanneld.service - flannel, the network for containers.", False),
+    ],
+)
+def test_a_service_that_gave_up_is_seen(tmp_path: Path, line: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    """In systemd's words and in OpenRC's, and only that service."""
+    console = Console(tmp_path / "console.log", clock=lambda: 0.0, reached=lambda *_: None)
+    console.note(line)
+    assert expected == console.gave_up("flanneld")
 
 
 def test_a_panic_is_seen() -> None:

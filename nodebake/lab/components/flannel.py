@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from nodebake.lab.rack import Rack
 
-_GAVE_UP = ("Failed to start flanneld", "ERROR: flanneld failed to start")  # systemd's words, and OpenRC's
-
 
 def check(rack: Rack) -> None:
     """Judge the pod network by what stands in etcd and by pings that nodes pass on."""
@@ -31,9 +29,7 @@ def check(rack: Rack) -> None:
                     f"{address} on {name} answers {via}",
                     lambda to=address, by=ip: rack.judge.answers(to, via=by),  # type: ignore[misc]
                 )
-    for name, machine in rack.machines.items():
-        gave_up = any(machine.console.said(words) for words in _GAVE_UP)
-        rack.check(f"flanneld on {name} never gave up", not gave_up)
+    rack.never_gave_up("flanneld")
 
 
 def _nodes(rack: Rack) -> Mapping[str, str]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from nodebake.lab.rack import Rack
 
-_GAVE_UP = ("Failed to start k3s", "ERROR: k3s failed to start")  # systemd's words, and OpenRC's
 _UNAUTHORIZED = "401"
 
 
@@ -37,9 +36,7 @@ def check(rack: Rack) -> None:
         )
         told = rack.judge.ask(url, authority=authority)
         rack.check(f"k3s on {name} turns away who shows no certificate", told.endswith(_UNAUTHORIZED), told)
-    for name, machine in rack.machines.items():
-        gave_up = any(machine.console.said(words) for words in _GAVE_UP)
-        rack.check(f"k3s on {name} never gave up", not gave_up)
+    rack.never_gave_up("k3s")
 
 
 def _decoded(values: dict[str, Any], key: str, work: Path) -> Path:
