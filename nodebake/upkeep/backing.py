@@ -13,6 +13,7 @@ from nodebake.components.etcd import EtcdPart
 from nodebake.errors import BuildError, SafetyError, UsageError
 from nodebake.pipeline import workshop
 from nodebake.progress import Silent
+from nodebake.sources import cache
 from nodebake.upkeep.etcdctl import etcdctl
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def restore(
     """
     try:
         _check_sum(snapshot)
-        digest = hashlib.sha256(snapshot.read_bytes()).hexdigest()
+        digest = cache.digest(snapshot)
     except OSError as error:
         raise UsageError(f"cannot read {snapshot}: {error.strerror}") from error
     except BuildError as error:

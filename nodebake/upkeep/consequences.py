@@ -60,6 +60,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("outputs", "nothing", "it counts in the next build"),
 )
 _SECTIONS = ("flannel", "firewall", "k3s")
+_USERS = "etcd.auth"
 # What a client's machine has of it is etcdctl and its certificate.
 _FOR_CLIENTS: Mapping[Effect, Effect] = {
     "restart": "new artefact",
@@ -176,8 +177,15 @@ def _meaning(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple
         return "new artefact", _ARTEFACT  # it comes or goes as a whole
     if path.startswith("firewall."):
         return "restart", "./invoke upgrade --push loads the rules; etcd keeps running"
-    if path == "etcd.version" and (wrong := objection([release(old[path])], release(new[path]))):
-        return "impossible", "; ".join(wrong)
+    if path.startswith(_USERS) and _switched_on(_USERS, old):
+        return (
+            "nothing",
+            "users and roles are the cluster's since they were made: etcdctl changes them, as root",
+        )
+    if path == "etcd.version":
+        wrong = objection([release(old[path])], release(new[path]), users=_switched_on(_USERS, new))
+        if wrong:
+            return "impossible", "; ".join(wrong)
     for beginning, effect, todo in _RULES:
         if path.startswith(beginning):
             return effect, todo

@@ -123,12 +123,14 @@ def adjust(
     _check_release(work, members)
     if left and left[0].kind != "start":
         check_quorum(left[0], members, _healthy(work.ctl, members))
-    archives = _prepare(work, members, left)
+    # Who leaves is let go before the others hear of it: a packet filter without it could cost the quorum.
+    leaving = wanted.live and bool(left) and all(step.kind == "remove" for step in left)
+    archives = {} if leaving else _prepare(work, members, left)
     done: tuple[Step, ...] = ()
     if wanted.live:
         done, left = _carry_out(work)
         members = _members(work.ctl)
-        if any(step.kind == "remove" for step in done):
+        if leaving or any(step.kind == "remove" for step in done):
             archives = _prepare(work, members, left)
         _note_seen(work, members)
     through = next(iter(work.ctl.through([url for member in members for url in member.client_urls])), "")

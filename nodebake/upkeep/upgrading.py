@@ -10,7 +10,6 @@ from nodebake.components import chosen
 from nodebake.components.etcd.releases import objection, release, text
 from nodebake.errors import BuildError, SafetyError
 from nodebake.pipeline import outline, renewal, workshop
-from nodebake.progress import Silent
 from nodebake.upkeep import renewing
 from nodebake.upkeep.backing import backup
 from nodebake.upkeep.etcdctl import etcdctl
@@ -84,7 +83,7 @@ def upgrade(
     pipeline.build(plan, options=replace(options, node="", stamp=None), progress=progress, ask=ask)
     snapshot = _snapshot(plan, options, target, begun=len(behind) < len(before)) if behind else None
     with workshop.opened(plan, options, ask) as vault:
-        oven = workshop.heat(plan, options, vault, workshop.supplies(plan, options, Silent()))
+        oven = workshop.heat(plan, options, vault, supplies)
         pieces = {node.name: _everything(oven, node, programs=node.name in behind) for node in plan.members}
         archives = renewing.write(oven, vault, pieces)
         if push:

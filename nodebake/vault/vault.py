@@ -89,8 +89,9 @@ class Vault:
     @property
     def epoch(self) -> int:
         """When anything in the vault was last issued, seconds since 1970."""
-        rows = (max(row.issued, row.revoked, self._given.moment) for row in self._store.rows)
-        return max([self._identity.created, self.authorities.rotation.changed, *rows, self.founding.changed])
+        known = (self.authorities.rotation.changed, self.founding.changed, self._given.moment)
+        rows = (max(row.issued, row.revoked) for row in self._store.rows)
+        return max([self._identity.created, *known, *rows])
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return a row for every certificate ever issued, oldest first."""

@@ -70,6 +70,7 @@ def test_nothing_changed_means_nothing(built: Path) -> None:
         ("{version: 3.5.16}", "{version: 3.5.16, log_level: warn}", "restart", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, peer_port: 3380}", "members", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, data_dir: /data/other}", "replace", "new artefact"),
+        ("{version: 3.5.16}", "{version: 3.5.16, auth: {}}", "restart", "new artefact"),
         ("data: {}", "data: {mountpoint: /other}", "replace", "new artefact"),
         ("data: {}", "data: {size: 64MiB}", "nothing", "nothing"),
         ("interface: eth0", "interface: eth1", "new artefact", "new artefact"),
@@ -83,6 +84,15 @@ def test_a_changed_value_means(built: Path, old: str, new: str, expected: str, f
     rows = change(built, old, new)
     assert {row.effect for name, row in rows.items() if name != CLIENT} == {expected}
     assert rows[CLIENT].effect == for_client
+
+
+def test_users_that_were_made_are_the_clusters(built: Path) -> None:
+    """The members make them once: what the profile says later changes nothing."""
+    path = built / "edge.yaml"
+    path.write_text(path.read_text().replace("{version: 3.5.16}", "{version: 3.5.16, auth: {}}"))
+    build(built)
+    more = "auth: {roles: [{name: r, grants: [{prefix: /a}]}]}"
+    assert {row.effect for row in change(built, "auth: {}", more).values()} == {"nothing"}
 
 
 def test_a_tuning_set_names_the_values_that_it_changes(built: Path) -> None:
