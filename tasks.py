@@ -231,14 +231,12 @@ def schema(_: Context, markdown: bool = False) -> None:  # noqa: FBT001, FBT002 
 
 @task(help={"only": "pytest's -k: run only tests whose names match"})
 def test(_: Context, only: str = "") -> None:  # noqa: PT028 - a command, not a test
-    """Run the tests: units, real etcd clusters, the container and the bench's own."""
+    """Run the tests: units and real etcd clusters, then the bench, the container and the lab."""
     with console.session() as progress:
         from tests import tools
 
         tools.provide(progress)
-    import pytest
-
-    raise SystemExit(pytest.main([f"{HERE}/tests", "-k", only]))
+    raise SystemExit(tools.play(HERE / "tests", only))
 
 
 @task

@@ -7,6 +7,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nodebake import command
 from nodebake.errors import BuildError
 from nodebake.sources import golang
@@ -74,6 +76,8 @@ TOOLS = {
     "zstd": "zstd",
 }
 """Debian packages by the tool each has."""
+TOGETHER = ("cluster", "unit")
+"""Tests that run on two processors at once; the others measure, or start machines, and run alone."""
 
 
 def provide(progress: Progress) -> None:
@@ -97,6 +101,16 @@ def provide(progress: Progress) -> None:
     command.run(["apt-get", "update"], timeout=1800)
     command.run(install, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1800)
     progress.finish(task)
+
+
+def play(tests: Path, only: str) -> int:
+    """Run every test whose name matches `only`, and return pytest's exit code."""
+    folders = [str(tests / name) for name in TOGETHER]
+    ends = {
+        pytest.main([*folders, "-k", only, "--numprocesses=2", "--dist=loadfile"]),
+        pytest.main([str(tests), "-k", only, *(f"--ignore={folder}" for folder in folders)]),
+    }
+    return max(ends - {pytest.ExitCode.NO_TESTS_COLLECTED}, default=pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def lint(checkout: Path, progress: Progress) -> None:
