@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nodebake.vault.files import broken, check_schema, locked
+from nodebake.vault.files import locked
 from nodebake.vault.identity import IDENTITY, now
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ def read_cards(files: Files) -> tuple[Card, ...]:
     Raises:
         UsageError: the file is damaged.
     """
-    if not files.has(CARDS):
-        return ()
-    document: Any = files.read_json(CARDS)
-    try:
-        check_schema(document, _SCHEMA)
-        return tuple(Card(**row) for row in document["cards"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / CARDS, f"not what this tool writes ({error})") from error
+    return files.parsed(CARDS, _SCHEMA, _from_json, missing=())
+
+
+def _from_json(document: Any) -> tuple[Card, ...]:  # noqa: ANN401 - whatever the file holds
+    return tuple(Card(**row) for row in document["cards"])

@@ -10,12 +10,14 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nodebake.errors import BuildError, NodebakeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NEW = ".new"  # ending of a file that is being written
@@ -54,6 +56,29 @@ class Files:
             return json.loads(self.read(name))
         except ValueError as error:
             raise broken(self.directory / name, str(error)) from error
+
+    def parsed(self, name: str, schema: int, parse: Callable[[Any], T], *, missing: T) -> T:
+        """Return what `parse` makes of a file's JSON; `missing` if there is no such file.
+
+        Args:
+            name: of the file.
+            schema: the newest layout that we know.
+            parse: gets the document; an error about a key, a type or a value says that it is damaged.
+            missing: returned in place of a file.
+
+        Raises:
+            UsageError: it cannot be read, or is not what this tool writes.
+        """
+        if not self.has(name):
+            return missing
+        document: Any = self.read_json(name)
+        try:
+            if not 1 <= document["schema"] <= schema:
+                what = f"schema {document['schema']} is not {schema}; a newer nodebake may have written it"
+                raise ValueError(what)  # noqa: TRY301 - told below, as all that is wrong with it
+            return parse(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise broken(self.directory / name, f"not what this tool writes ({error})") from error
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place of the one there may be; on the disk, by its name, when this returns.
@@ -99,16 +124,6 @@ def locked(directory: Path) -> Iterator[Files]:
         yield Files(directory=directory)
     finally:
         os.close(lock)
-
-
-def check_schema(document: Any, known: int) -> None:  # noqa: ANN401 - whatever the file holds
-    """Check that a file has a layout we know.
-
-    Raises:
-        ValueError, KeyError, TypeError: it has not.
-    """
-    if not 1 <= document["schema"] <= known:
-        raise ValueError(f"schema {document['schema']} is not {known}; a newer nodebake may have written it")
 
 
 def broken(path: Path, why: str) -> UsageError:

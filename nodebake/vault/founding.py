@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from nodebake.vault.files import broken, check_schema
 from nodebake.vault.identity import now
 
 if TYPE_CHECKING:
@@ -65,20 +64,17 @@ def read_founding(files: Files) -> Founding:
     Raises:
         UsageError: the file is damaged.
     """
-    if not files.has(FOUNDING):
-        return Founding()
-    document: Any = files.read_json(FOUNDING)
-    try:
-        check_schema(document, _SCHEMA)
-        return Founding(
-            generation=int(document["generation"]),
-            snapshot=str(document["snapshot"]),
-            joining={str(name): int(moment) for name, moment in document["joining"].items()},
-            leaving={str(name): str(member) for name, member in document["leaving"].items()},
-            changed=int(document["changed"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / FOUNDING, f"not what this tool writes ({error})") from error
+    return files.parsed(FOUNDING, _SCHEMA, _from_json, missing=Founding())
+
+
+def _from_json(document: Any) -> Founding:  # noqa: ANN401 - whatever the file holds
+    return Founding(
+        generation=int(document["generation"]),
+        snapshot=str(document["snapshot"]),
+        joining={str(name): int(moment) for name, moment in document["joining"].items()},
+        leaving={str(name): str(member) for name, member in document["leaving"].items()},
+        changed=int(document["changed"]),
+    )
 
 
 def write_founding(files: Files, founding: Founding) -> Founding:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nodebake.pki import Authority, Leaf
-from nodebake.vault.files import broken, check_schema
 from nodebake.vault.identity import now
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Further:
             UsageError: it is damaged.
         """
         self._files, self._mint = files, mint
-        self._known = _read(files)
+        self._known: dict[str, Leaf] = files.parsed(FURTHER, _SCHEMA, _from_json, missing={})
 
     def issuer(self, request: AuthorityRequest) -> Authority:
         """Return the authority itself, minted if it is missing.
@@ -77,15 +76,8 @@ def _to_json(known: dict[str, Leaf]) -> dict[str, object]:
     return {"schema": _SCHEMA, "authorities": pairs}
 
 
-def _read(files: Files) -> dict[str, Leaf]:
-    if not files.has(FURTHER):
-        return {}
-    document: Any = files.read_json(FURTHER)
-    try:
-        check_schema(document, _SCHEMA)
-        return {
-            name: Leaf(certificate=pair["certificate"].encode(), key=pair["key"].encode())
-            for name, pair in document["authorities"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / FURTHER, f"not what this tool writes ({error})") from error
+def _from_json(document: Any) -> dict[str, Leaf]:  # noqa: ANN401 - whatever the file holds
+    return {
+        name: Leaf(certificate=pair["certificate"].encode(), key=pair["key"].encode())
+        for name, pair in document["authorities"].items()
+    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nodebake.vault.files import broken, check_schema
 from nodebake.vault.identity import now
 
 if TYPE_CHECKING:
@@ -38,14 +37,11 @@ def read_given(files: Files) -> Given:
     Raises:
         UsageError: the file is damaged.
     """
-    if not files.has(GIVEN):
-        return Given()
-    document: Any = files.read_json(GIVEN)
-    try:
-        check_schema(document, _SCHEMA)
-        return Given(digest=str(document["digest"]), moment=int(document["moment"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / GIVEN, f"not what this tool writes ({error})") from error
+    return files.parsed(GIVEN, _SCHEMA, _from_json, missing=Given())
+
+
+def _from_json(document: Any) -> Given:  # noqa: ANN401 - whatever the file holds
+    return Given(digest=str(document["digest"]), moment=int(document["moment"]))
 
 
 def write_given(files: Files, digest: str) -> Given:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nodebake.pki import Facts, describe
-from nodebake.vault.files import check_schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -100,7 +99,6 @@ def from_json(document: Any) -> tuple[LedgerRow, ...]:  # noqa: ANN401 - whateve
     Raises:
         ValueError, KeyError, TypeError: it is not a ledger.
     """
-    check_schema(document, SCHEMA)
     return tuple(
         LedgerRow(
             **{name: each[name] for name in _KEPT if name in each},

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nodebake.vault.files import broken, check_schema
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -73,16 +71,10 @@ def read_rotation(files: Files) -> Rotation:
     Raises:
         UsageError: the file is damaged.
     """
-    if not files.has(ROTATION):
-        return Rotation()
-    try:
-        return _from_json(files.read_json(ROTATION))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / ROTATION, f"not what this tool writes ({error})") from error
+    return files.parsed(ROTATION, _SCHEMA, _from_json, missing=Rotation())
 
 
 def _from_json(document: Any) -> Rotation:  # noqa: ANN401 - whatever the file holds
-    check_schema(document, _SCHEMA)
     values = {key: value for key, value in document.items() if key != "schema"}
     rotation = Rotation(**{**values, "have": tuple(values["have"])})
     if rotation.step not in {"", *STEPS} or not all(isinstance(one, int) for one in rotation.trusted):

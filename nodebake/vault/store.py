@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodebake.pki import HostKey
 from nodebake.vault import ledger
-from nodebake.vault.files import Files, broken, check_schema
+from nodebake.vault.files import Files, broken
 
 if TYPE_CHECKING:
     from nodebake.vault.ledger import LedgerRow
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 KEYS = "keys.json"
 LEDGER = "ledger.json"
 _SCHEMA = 1
+_Keys = dict[tuple[str, str], bytes]
+_Hosts = dict[str, HostKey]
 
 
 class Store:
@@ -34,14 +36,15 @@ class Store:
             UsageError: one of them is damaged, or a key is missing.
         """
         self.files = files
-        self.keys, self.hosts = _read_keys(files)
-        self.rows = _read_rows(files)
+        none: tuple[_Keys, _Hosts] = {}, {}
+        self.keys, self.hosts = files.parsed(KEYS, _SCHEMA, _keys_from_json, missing=none)
+        self.rows: tuple[LedgerRow, ...] = files.parsed(LEDGER, ledger.SCHEMA, ledger.from_json, missing=())
         self.current = {row.key: row for row in self.rows}
         for row in self.rows:
             if row.key not in self.keys:
                 raise broken(files.directory / KEYS, f"the key of {row.holder}'s {row.name} is missing")
 
-    def save_keys(self, keys: dict[tuple[str, str], bytes], hosts: dict[str, HostKey]) -> None:
+    def save_keys(self, keys: _Keys, hosts: _Hosts) -> None:
         """Keep these keys, on the disk when this returns; nothing is written if nothing is new."""
         if keys != self.keys or hosts != self.hosts:
             self.files.write_json(KEYS, keys_to_json(keys, hosts))
@@ -54,7 +57,7 @@ class Store:
             self.rows, self.current = rows, {row.key: row for row in rows}
 
 
-def keys_to_json(keys: dict[tuple[str, str], bytes], hosts: dict[str, HostKey]) -> dict[str, object]:
+def keys_to_json(keys: _Keys, hosts: _Hosts) -> dict[str, object]:
     """Return what `keys.json` holds."""
     leaves: dict[str, dict[str, str]] = {}
     for (holder, name), key in keys.items():
@@ -65,30 +68,14 @@ def keys_to_json(keys: dict[tuple[str, str], bytes], hosts: dict[str, HostKey]) 
     return {"schema": _SCHEMA, "leaves": leaves, "hosts": ssh}
 
 
-def _read_keys(files: Files) -> tuple[dict[tuple[str, str], bytes], dict[str, HostKey]]:
-    if not files.has(KEYS):
-        return {}, {}
-    document: Any = files.read_json(KEYS)
-    try:
-        check_schema(document, _SCHEMA)
-        leaves = {
-            (holder, name): key.encode()
-            for holder, named in document["leaves"].items()
-            for name, key in named.items()
-        }
-        hosts = {
-            node: HostKey(private=key["private"].encode(), public=key["public"].encode())
-            for node, key in document["hosts"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / KEYS, f"not what this tool writes ({error})") from error
+def _keys_from_json(document: Any) -> tuple[_Keys, _Hosts]:  # noqa: ANN401 - whatever the file holds
+    leaves = {
+        (holder, name): key.encode()
+        for holder, named in document["leaves"].items()
+        for name, key in named.items()
+    }
+    hosts = {
+        node: HostKey(private=key["private"].encode(), public=key["public"].encode())
+        for node, key in document["hosts"].items()
+    }
     return leaves, hosts
-
-
-def _read_rows(files: Files) -> tuple[LedgerRow, ...]:
-    if not files.has(LEDGER):
-        return ()
-    try:
-        return ledger.from_json(files.read_json(LEDGER))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise broken(files.directory / LEDGER, f"not what this tool writes ({error})") from error
