@@ -10,7 +10,7 @@ from nodebake.errors import BuildError, InputError
 from nodebake.formats import card
 from nodebake.lab import pi
 from nodebake.lab.bootfs import BootFiles, boot_files
-from nodebake.lab.hardware import Drive, Hardware, Kind
+from nodebake.lab.hardware import Drive, Hardware, Kind, larger
 from nodebake.lab.initramfs import cpio, modules, read_cpio
 from nodebake.pipeline import imaging
 from nodebake.sources import Sources
@@ -46,12 +46,14 @@ class Alpine:
         card: what every node's disk starts as.
         floor: a cpio archive with busybox and the network card's driver, see `floor`; None for a Pi.
         version: which Alpine, and which kernel.
+        kind: of the artefact that a machine boots.
     """
 
     manifest: Manifest
     card: Card
     floor: Path | None
     version: str
+    kind: str = "apkovl"
 
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
@@ -65,6 +67,7 @@ class Alpine:
         drive = Drive(path=disk, role="system", holds_data=bool(self.card.label))
         if plan.board.firmware:
             return pi.hardware(drive)
+        larger(disk)
         boot = boot_files(disk)
         kernel, initramfs = own / "kernel", own / "initramfs"
         kernel.write_bytes(boot.read(_KERNEL))

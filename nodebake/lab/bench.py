@@ -149,8 +149,8 @@ class Bench:
         )
 
     def _judge(self, network: Network) -> Judge:
-        operator, cluster = self.options.out / "operator", self.plan.profile.cluster.name
-        other = stranger(cluster, operator=operator, work=self.work)
+        operator = self.options.out / "operator"
+        other = stranger(operator=operator, work=self.work)
         return Judge(plan=self.plan, network=network, etcdctl=self.etcdctl, operator=operator, stranger=other)
 
 

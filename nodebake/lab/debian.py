@@ -57,6 +57,7 @@ class Debian:
         initrd: loads the disk's driver and mounts it.
         floor: a cpio archive with busybox and the network card's driver, see `floor`.
         version: what /etc/os-release says.
+        kind: of the artefact that a machine boots.
     """
 
     disk: Path
@@ -64,6 +65,7 @@ class Debian:
     initrd: Path
     floor: Path
     version: str
+    kind: str = "seed"
 
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""

@@ -15,6 +15,10 @@ class Guest(Protocol):
     """A system that is ready to be booted with a node's artefact."""
 
     @property
+    def kind(self) -> str:
+        """Say which of a node's artefacts its machine boots, as the manifest calls it, for the report."""
+
+    @property
     def version(self) -> str:
         """Say which system and which kernel it is, for the report."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
+from nodebake.errors import BuildError
 from nodebake.lab.accelerator import Accelerator, emulator
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _ARCHS = {"q35": "x86_64", "virt": "aarch64", "raspi3b": "aarch64"}
 # Controllers that nothing is attached to would only be probed.
 _MACHINES = {"q35": "q35,sata=off,smbus=off", "virt": "virt", "raspi3b": "raspi3b"}
 _MIB, _SECTOR = 1 << 20, 512
+_LARGER = 1 << 30  # empty, it takes no room
 FIRST_DAY = "1970-01-01T00:00:00"
 
 
@@ -125,16 +127,24 @@ def copy_on_write(base: Path, to: Path) -> Path:
 
 
 def without_data(disk: Path) -> None:
-    """Take the second partition of `disk` away, and the room that it had: a node would make a new one there.
+    """Take the last partition of `disk` away, and the room that it had: a node would make a new one there.
 
     Raises:
-        BuildError: it has none.
+        BuildError: there is no other one.
     """
     sfdisk = find("sfdisk", package="fdisk")
-    first = json.loads(run([sfdisk, "--json", disk]))["partitiontable"]["partitions"][0]
-    run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk, "2"])
+    *kept, _ = json.loads(run([sfdisk, "--json", disk]))["partitiontable"]["partitions"]
+    if not kept:
+        raise BuildError(f"{disk} has no partition for data")
+    run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk, str(len(kept) + 1)])
     with disk.open("r+b") as image:
-        image.truncate((first["start"] + first["size"]) * _SECTOR)
+        image.truncate((kept[-1]["start"] + kept[-1]["size"]) * _SECTOR)
+
+
+def larger(disk: Path) -> None:
+    """Make a PC's `disk` larger than what was written to it, as disks are: something to grow into."""
+    with disk.open("r+b") as image:
+        image.truncate(disk.stat().st_size + _LARGER)
 
 
 def _drive(drive: Drive, place: int, *, card: bool) -> tuple[str, ...]:

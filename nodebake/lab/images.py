@@ -9,7 +9,7 @@ from nodebake.command import run
 from nodebake.components.base import BasePart
 from nodebake.lab import pi
 from nodebake.lab.bootfs import boot_files
-from nodebake.lab.hardware import Drive, Hardware
+from nodebake.lab.hardware import Drive, Hardware, larger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
 
 _KIND, _RELEASE = "image", ".alpine-release"
-_LARGER = 1 << 30  # bytes that a PC's disk has more than its image; empty, they take no room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +28,13 @@ class Images:
     Attributes:
         paths: by node, below the build's directory.
         version: which system is on them.
+        kind: of the artefact that a machine boots.
         floor: there is none.
     """
 
     paths: Mapping[str, str]
     version: str
+    kind: str = _KIND
     floor: Path | None = None
 
     def hardware(
@@ -45,8 +46,7 @@ class Images:
         drive = Drive(path=disk, role="system", holds_data=plan.part(BasePart).grown)
         if plan.board.firmware:
             return pi.hardware(drive)
-        with disk.open("r+b") as image:
-            image.truncate(disk.stat().st_size + _LARGER)
+        larger(disk)
         return Hardware(kind="q35", memory=plan.memory, append="", drives=(drive,))
 
 

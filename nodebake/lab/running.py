@@ -139,15 +139,15 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
         healthy_after=seconds,
         used=used,
         checks=tuple(rack.checks),
-        nodes=tuple(_timeline(machine, manifest) for machine in rack.machines.values()),
+        nodes=tuple(_timeline(machine, manifest, bench.guest.kind) for machine in rack.machines.values()),
         stalls=tuple(rack.stalls),
         floor=floor,
     )
 
 
-def _timeline(machine: Machine, manifest: Manifest) -> Timeline:
+def _timeline(machine: Machine, manifest: Manifest, kind: str) -> Timeline:
     artefacts = manifest.nodes.get(machine.name, ())
-    booted = next((one.sha256 for one in artefacts if one.kind in {"seed", "apkovl", "rootfs"}), "")
+    booted = next((one.sha256 for one in artefacts if one.kind == kind), "")
     events = tuple(
         replace(event, at=round(event.at, 3), used=round(event.used, 2)) for event in machine.events
     )

@@ -24,18 +24,17 @@ class Identity:
     key: Path
 
 
-def stranger(cluster: str, *, operator: Path, work: Path) -> Identity:
+def stranger(*, operator: Path, work: Path) -> Identity:
     """Return a client that an authority of the same name, but with another key, has vouched for.
 
     Args:
-        cluster: names the authority.
-        operator: directory of the operator's files, whose times of validity it takes.
+        operator: directory of the operator's files, whose authority's name and times of validity it takes.
         work: directory for its own files.
     """
     ours = describe((operator / "admin.crt").read_bytes())
     begin, lifetime = ours.not_before, int((ours.not_after - ours.not_before).total_seconds())
     terms = Terms(lifetime=lifetime, backdate=0)
-    other = Authority.mint(f"{cluster} etcd CA", terms, now=begin)
+    other = Authority.namesake((operator / "ca.crt").read_bytes(), terms, now=begin)
     request = LeafRequest(holder="stranger", name="client", common_name="admin", usages=("client",))
     leaf = other.issue(request, terms, now=begin)
     found = Identity(certificate=work / "stranger.crt", key=work / "stranger.key")

@@ -65,7 +65,10 @@ def write(out: Path, made: Mapping[str, Outline], *, others: Iterable[str], epoc
     """
     before = read(out)
     whole = {name: before[name] for name in others if name in before} | dict(made)
-    plans = list({_text(one.settings): one.settings for one in whole.values()}.values())
+    plans: list[Mapping[str, Any]] = []
+    for one in whole.values():
+        if one.settings not in plans:
+            plans.append(one.settings)
     document = {
         "schema": _SCHEMA,
         "nodes": {
@@ -113,7 +116,3 @@ def _digest(users: Tree) -> str:
         digest.update(f"{path}\0{entry.mode:o}\0{len(entry.content)}\0".encode())
         digest.update(entry.content)
     return digest.hexdigest()
-
-
-def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True)

@@ -53,8 +53,16 @@ class Authority:
     @classmethod
     def mint(cls, common_name: str, terms: Terms, *, now: dt.datetime) -> Authority:
         """Return a new self-signed root that may sign leaves only (path length 0)."""
+        return cls._root(subject_name(common_name, terms.subject), terms, now)
+
+    @classmethod
+    def namesake(cls, other: bytes, terms: Terms, *, now: dt.datetime) -> Authority:
+        """Return a root of the name that the first certificate in `other`, PEM, has; nobody may trust it."""
+        return cls._root(x509.load_pem_x509_certificate(other).subject, terms, now)
+
+    @classmethod
+    def _root(cls, name: x509.Name, terms: Terms, now: dt.datetime) -> Authority:
         key = ALGORITHMS[terms.algorithm]()
-        name = subject_name(common_name, terms.subject)
         begin, end = terms.validity(now)
         builder = _builder(name, begin, end).issuer_name(name).public_key(key.public_key())
         for extension, critical in authority_extensions(key.public_key()):

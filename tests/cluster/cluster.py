@@ -120,13 +120,13 @@ class Cluster:
     def judged(self) -> list[str]:
         """Have what the lab asks of components asked here, and return what held; there are no consoles."""
         network = Network(entrance=tuple(self.desk.box.argv()), addresses=(), started=[], sockets=self.work)
-        operator, name = self.built.operator, self.built.plan.profile.cluster.name
+        operator = self.built.operator
         judge = Judge(
             plan=self.built.plan,
             network=network,
             etcdctl=self.desk.etcdctl_path,
             operator=operator,
-            stranger=stranger(name, operator=operator, work=self.work),
+            stranger=stranger(operator=operator, work=self.work),
         )
         rack = Rack(
             plan=self.built.plan,

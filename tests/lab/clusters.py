@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nodebake import lab, pipeline
 from nodebake.components import flannel
 from nodebake.progress import Silent
+from tests import k3s_stub
 from tests.need import ROOT, missing, need, need_input
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ etcd: {{version: 3.5.16, storage: ssd}}
 outputs: [{output}]
 {more}
 """
-# What a boot has besides etcd: a line of its profile.
-_COMPONENTS = {"": "", "flannel": "flannel: {}"}
+# What a boot has besides etcd: a line of its profile. In the place of k3s is a stub.
+_COMPONENTS = {
+    "": "",
+    "flannel": "flannel: {}",
+    "k3s": f"k3s: {{version: {k3s_stub.VERSION}, servers: [etcd-1, etcd-2], agents: [etcd-3]}}",
+}
 _SYSTEMS = {
     "debian": {"memory": "768MiB", "interface": "en*", "output": "nocloud"},
     "alpine": {"memory": "512MiB", "interface": "eth0", "output": "apkovl"},
@@ -75,10 +80,26 @@ class Cluster:
         )
         lab.boot(self.plan, options=options, progress=Silent())
 
+    def report(self) -> dict[str, Any]:
+        """Return what `report.json` says."""
+        told: dict[str, Any] = json.loads((self.out / "lab/report.json").read_text(encoding="utf-8"))
+        return told
+
     def verdict(self) -> tuple[str, list[str]]:
         """Return the report's verdict and the names of the checks that failed."""
-        told = json.loads((self.out / "lab/report.json").read_text(encoding="utf-8"))
+        told = self.report()
         return told["verdict"], [check["name"] for check in told["checks"] if not check["passed"]]
+
+    def booted(self, kind: str) -> bool:
+        """Say whether the report has the digests of the artefacts of a kind, as the manifest has them."""
+        manifest = json.loads((self.out / "manifest.json").read_text(encoding="utf-8"))
+        made = [
+            (name, one["sha256"])
+            for name, node in manifest["nodes"].items()
+            for one in node["artifacts"]
+            if one["kind"] == kind
+        ]
+        return made == [(node["name"], node["digest"]) for node in self.report()["nodes"]]
 
 
 def build(
@@ -91,11 +112,25 @@ def build(
     if component == "flannel":
         for want in flannel.wants(plan):
             need_input(want)
+    stubs = k3s_stub.stubbed(home, arch) if component == "k3s" else None
     options = pipeline.Options(
-        out=home / "b", vault=home / "vault", lock=ROOT / "sources.lock", cache=ROOT / "cache"
+        out=home / "b",
+        vault=home / "vault",
+        lock=stubs.lock if stubs else ROOT / "sources.lock",
+        cache=ROOT / "cache",
+        mirror=stubs.mirror if stubs else None,
     )
     pipeline.build(plan, options=options, progress=Silent(), ask=None)
     return Cluster(plan=plan, out=options.out, base=base)
+
+
+def assert_whole_images(cluster: Cluster) -> None:
+    """See that a run was one of whole images: their digests are told, and data is on a grown partition."""
+    told = cluster.report()
+    names = {check["name"].partition("'s ")[2] for check in told["checks"]}
+    assert cluster.booted("image")
+    assert "whole images" in told["versions"]["guest"]
+    assert {"data partition takes the rest of its disk", "data is on it"} <= names
 
 
 def need_lab(**more: str) -> None:

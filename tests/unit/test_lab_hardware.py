@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+from nodebake.command import run
+from nodebake.errors import BuildError
 from nodebake.lab import hardware
 from nodebake.lab.accelerator import Accelerator
 from nodebake.lab.hardware import Drive, Hardware
@@ -79,6 +83,22 @@ def test_a_pi_has_a_card_a_device_tree_and_a_network_card_on_usb() -> None:
         *("-netdev", "tap,id=net,ifname=tap1,script=no,downscript=no"),
         *("-device", "usb-net,netdev=net,id=nic,mac=b8:27:eb:6e:01:02"),
     ] == line(machine)[1:]
+
+
+def test_the_last_partition_is_the_one_for_data(tmp_path: Path) -> None:
+    """It goes with its room, so that a node cannot make a new one; what is before it stays."""
+    disk, before = tmp_path / "disk.img", "start=2048, size=2048, type=c\nstart=4096, size=6144, type=83\n"
+    disk.write_bytes(b"")
+    os.truncate(disk, 32 << 20)
+    sfdisk = [need("sfdisk", package="fdisk"), "--quiet"]
+    run([*sfdisk, disk], stdin=f"{before}start=12288, type=83\n".encode())
+    hardware.without_data(disk)
+    told = json.loads(run([*sfdisk, "--json", disk]))["partitiontable"]["partitions"]
+    assert [(2048, 2048), (4096, 6144)] == [(one["start"], one["size"]) for one in told]
+    assert (4096 + 6144) * 512 == disk.stat().st_size
+    hardware.without_data(disk)
+    with pytest.raises(BuildError, match="no partition for data"):
+        hardware.without_data(disk)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, "52:54:00:6e:00:01"), (300, "52:54:00:6e:01:2c")])

@@ -163,6 +163,18 @@ def test_a_peer_leaf_says_what_etcd_needs(algorithm: Algorithm, expected: str, t
     ]
 
 
+def test_a_namesake_is_not_who_it_says(tmp_path: Path) -> None:
+    """Its leaves name the same issuer, down to the country, and openssl tells them from the issuer's own."""
+    terms = replace(TERMS, subject=Subject(country="DE", organization="Nähe"))
+    authority = Authority.mint("edge etcd CA", terms, now=NOW)
+    other = Authority.namesake(authority.certificate, TERMS, now=NOW)
+    leaf = other.issue(OPERATOR, TERMS, now=NOW)
+    assert describe(other.certificate).subject == describe(authority.certificate).subject
+    assert verify(other, leaf, tmp_path, "sslclient") == f"{tmp_path}/leaf.pem: OK"
+    with pytest.raises(BuildError, match="verification failed"):
+        verify(authority, leaf, tmp_path, "sslclient")
+
+
 def test_a_client_leaf_is_no_server(tmp_path: Path) -> None:
     """The operator's certificate is for clients only."""
     leaf = Authority.mint("edge etcd CA", TERMS, now=NOW).issue(OPERATOR, TERMS, now=NOW)
