@@ -1,8 +1,9 @@
 // A stub in the place of k3s, and nothing like it: where the real program cannot be had, this one shows that
 // what was baked for it is of use. It reads k3s's configuration file, and then
 //
-//	server  writes a key to the datastore with the datastore's certificate, takes the authorities in
-//	        server/tls for its own, and answers for an API that knows /cacerts, /readyz and /join;
+//	server  writes a key for every node to the datastore with the datastore's certificate, takes the
+//	        authorities in server/tls for its own, and answers for an API that knows /cacerts, /join and,
+//	        for an administrator, /readyz and /api/v1/nodes;
 //	agent   compares the server's authority with the token's hash, and joins with the token's secret.
 package main
 
@@ -27,7 +28,10 @@ import (
 	"time"
 )
 
-const configFile = "/etc/rancher/k3s/config.yaml"
+const (
+	configFile = "/etc/rancher/k3s/config.yaml"
+	nodes      = "/k3s-stub/"
+)
 
 type config map[string]interface{}
 
@@ -86,7 +90,7 @@ func (read config) list(key string) []string {
 }
 
 func server(read config) {
-	register(read)
+	register(read, read.text("node-name"))
 	home := filepath.Join(read.text("data-dir"), "server", "tls")
 	for _, name := range []string{"request-header-ca", "etcd/peer-ca", "etcd/server-ca"} {
 		pair(home, name)
@@ -101,21 +105,17 @@ func server(read config) {
 	})
 	must(err)
 	http.HandleFunc("/cacerts", func(to http.ResponseWriter, _ *http.Request) { to.Write(pem(home, "server-ca")) })
-	http.HandleFunc("/readyz", func(to http.ResponseWriter, asked *http.Request) {
-		who := asked.TLS.PeerCertificates
-		if len(who) == 0 || strings.Join(who[0].Subject.Organization, "") != "system:masters" {
-			to.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		say("ready, told %s", who[0].Subject.CommonName)
-		to.Write([]byte("ok"))
-	})
+	http.HandleFunc("/readyz", administrators(func(to http.ResponseWriter) { to.Write([]byte("ok")) }))
+	http.HandleFunc("/api/v1/nodes", administrators(func(to http.ResponseWriter) {
+		must(json.NewEncoder(to).Encode(map[string]interface{}{"kind": "NodeList", "items": known(read)}))
+	}))
 	http.HandleFunc("/join", func(to http.ResponseWriter, asked *http.Request) {
 		name, secret, _ := asked.BasicAuth()
 		if secret != read.text("token") {
 			to.WriteHeader(http.StatusForbidden)
 			return
 		}
+		register(read, name)
 		say("%s joined", name)
 	})
 	say("serves")
@@ -123,8 +123,39 @@ func server(read config) {
 	must(http.Serve(listener, nil))
 }
 
-// register puts a key by etcd's HTTP gateway, through the first member that takes it.
-func register(read config) {
+func administrators(answer func(http.ResponseWriter)) http.HandlerFunc {
+	return func(to http.ResponseWriter, asked *http.Request) {
+		who := asked.TLS.PeerCertificates
+		if len(who) == 0 || strings.Join(who[0].Subject.Organization, "") != "system:masters" {
+			to.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		say("%s told %s", asked.URL.Path, who[0].Subject.CommonName)
+		answer(to)
+	}
+}
+
+// register puts a key for a node.
+func register(read config, node string) {
+	where, _ := datastore(read, "put", map[string][]byte{"key": []byte(nodes + node), "value": []byte("up")})
+	say("wrote to %s", where)
+}
+
+// known returns what Kubernetes' API says of every node, as far as a name goes.
+func known(read config) []interface{} {
+	_, told := datastore(read, "range", map[string][]byte{"key": []byte(nodes), "range_end": []byte("/k3s-stub0")})
+	var found struct{ Kvs []struct{ Key []byte } }
+	must(json.Unmarshal(told, &found))
+	items := []interface{}{}
+	for _, one := range found.Kvs {
+		name := strings.TrimPrefix(string(one.Key), nodes)
+		items = append(items, map[string]interface{}{"metadata": map[string]string{"name": name}})
+	}
+	return items
+}
+
+// datastore asks etcd's HTTP gateway, by the first member that answers.
+func datastore(read config, what string, asked map[string][]byte) (string, []byte) {
 	pair, err := tls.LoadX509KeyPair(read.text("datastore-certfile"), read.text("datastore-keyfile"))
 	must(err)
 	authority, err := os.ReadFile(read.text("datastore-cafile"))
@@ -134,17 +165,20 @@ func register(read config) {
 	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{pair}},
 	}}
-	body, err := json.Marshal(map[string][]byte{"key": []byte("/k3s-stub/" + read.text("node-name")), "value": []byte("up")})
+	body, err := json.Marshal(asked)
 	must(err)
 	for _, endpoint := range strings.Split(read.text("datastore-endpoint"), ",") {
 		var answer *http.Response
-		answer, err = client.Post(endpoint+"/v3/kv/put", "application/json", bytes.NewReader(body))
+		answer, err = client.Post(endpoint+"/v3/kv/"+what, "application/json", bytes.NewReader(body))
 		if err == nil && answer.StatusCode == http.StatusOK {
-			say("wrote to %s", endpoint)
-			return
+			defer answer.Body.Close()
+			told, err := io.ReadAll(answer.Body)
+			must(err)
+			return endpoint, told
 		}
 	}
-	must(fmt.Errorf("no member takes a key: %v", err))
+	must(fmt.Errorf("no member answers to %s: %v", what, err))
+	return "", nil
 }
 
 func pem(home, name string) []byte {

@@ -35,6 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster
             for scenario in ("cold,partition,node-loss", "no-data-disk,wrong-card")
         ),
         when_asked_for("flannel", "staggered,power-cut"),
+        when_asked_for("k3s", "power-cut"),
     ],
 )
 def test_the_cluster_gets_through(cluster: Callable[[str], Cluster], component: str, scenario: str) -> None:

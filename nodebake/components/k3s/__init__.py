@@ -114,7 +114,7 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     programs = _programs(part, materials)
     pieces = [
         _scripts(plan, node, role),
-        _enabled(plan, role),
+        _enabled(plan, part.service(node.name)),
         Tree({CONFIG: file(_config(plan, node, materials), 0o600)}),
         # By this the cluster knows a node again. One that starts from memory would make up a new one at every
         # boot, and a card that is written again another, and be refused.
@@ -229,7 +229,8 @@ def _needs(plan: Plan, k3s: K3s, part: K3sPart) -> Needs:
 def _scripts(plan: Plan, node: NodePlan, role: Role) -> Tree:
     """Return scripts and settings, the service under the name that k3s's installer gives it."""
     tree = render("k3s", ["any", plan.init], _values(plan, node, role))
-    names = {"etc/init.d/k3s": _service(role), "etc/systemd/system/k3s.service": f"{_service(role)}.service"}
+    service = plan.part(K3sPart).service(node.name)
+    names = {"etc/init.d/k3s": service, "etc/systemd/system/k3s.service": f"{service}.service"}
     entries = {
         str(PurePosixPath(path).with_name(names[path])) if path in names else path: entry
         for path, entry in tree.items()
@@ -257,12 +258,7 @@ def _values(plan: Plan, node: NodePlan, role: Role) -> dict[str, object]:
     }
 
 
-def _service(role: Role) -> str:
-    return "k3s" if role == "server" else "k3s-agent"
-
-
-def _enabled(plan: Plan, role: Role) -> Tree:
-    name = _service(role)
+def _enabled(plan: Plan, name: str) -> Tree:
     if plan.init == "openrc":
         return Tree({f"etc/runlevels/default/{name}": link(f"/etc/init.d/{name}")})
     wanted = f"etc/systemd/system/multi-user.target.wants/{name}.service"

@@ -47,3 +47,7 @@ class K3sPart:
     def named(self, role: Role) -> tuple[str, ...]:
         """Return the names of the nodes with this role."""
         return tuple(name for name, own in self.roles.items() if own == role)
+
+    def service(self, name: str) -> str:
+        """Return what a node's service is called, as by k3s's installer."""
+        return "k3s" if self.roles[name] == "server" else "k3s-agent"

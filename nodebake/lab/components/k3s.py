@@ -1,4 +1,4 @@
-"""k3s: every server is ready for whom the operator's kubeconfig names, and for nobody else."""
+"""k3s: every server is ready for whom the kubeconfig names, and for nobody else; every node has joined."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def check(rack: Rack) -> None:
         key=_decoded(user, "client-key-data", work),
     )
     authority = _decoded(clusters[0], "certificate-authority-data", work)
-    servers = rack.plan.part(K3sPart).named("server")
-    for name, cluster in zip(servers, clusters, strict=True):
+    part = rack.plan.part(K3sPart)
+    for name, cluster in zip(part.named("server"), clusters, strict=True):
         url = f"{cluster['server']}/readyz"
         rack.wait(
             f"k3s on {name} is ready, says its API",
@@ -36,7 +36,22 @@ def check(rack: Rack) -> None:
         )
         told = rack.judge.ask(url, authority=authority)
         rack.check(f"k3s on {name} turns away who shows no certificate", told.endswith(_UNAUTHORIZED), told)
-    rack.never_gave_up("k3s")
+    nodes = f"{clusters[0]['server']}/api/v1/nodes"
+    rack.wait(
+        "every node of k3s has joined, says its API",
+        lambda: set(part.roles) <= _names(rack.judge.ask(nodes, authority=authority, identity=own)),
+    )
+    for name in rack.machines:
+        if name in part.roles:
+            rack.never_gave_up(part.service(name), name)
+
+
+def _names(told: str) -> set[str]:
+    """Return the nodes' names in Kubernetes' NodeList, a status behind it; none in anything else."""
+    try:
+        return {node["metadata"]["name"] for node in json.loads(told.rpartition(" ")[0])["items"]}
+    except (ValueError, LookupError, TypeError):
+        return set()
 
 
 def _decoded(values: dict[str, Any], key: str, work: Path) -> Path:
