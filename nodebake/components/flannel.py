@@ -12,6 +12,7 @@ from nodebake.components.etcd import EtcdPart
 from nodebake.overlay import render
 from nodebake.pki import LeafRequest
 from nodebake.plan import Needs, Opening, Setting, with_part
+from nodebake.profile.flannel import LONGEST_SUBNET
 from nodebake.tree import Entry, Tree, file, link, merge
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _SYSCTL = {
 }
 _OLDEST = (0, 25, 0)
 _RECOVERS = (0, 28, 6)  # flannel-io/flannel#2471
+_EXAMPLES = (IPv4Network("172.30.0.0/16"), IPv4Network("10.240.0.0/16"))
 _SPARE_BITS = 2  # flannel pkg/subnet/config.go, CheckNetworkConfig: room for at least four subnets
 
 
@@ -205,17 +207,18 @@ def _problems(loaded: Loaded, plan: Plan, flannel: Flannel) -> Iterator[Problem]
 
 
 def _overlaps(loaded: Loaded, plan: Plan, network: IPv4Network) -> Iterator[Problem]:
-    todo = "take a network that nothing else uses, such as 172.30.0.0/16"
+    other = next((one for one in _EXAMPLES if not network.overlaps(one)), _EXAMPLES[0])
 
     def problem(what: str) -> Problem:
+        todo = f"take a network that nothing else uses, such as {other}"
         return loaded.problem("flannel.network", f"{network} {what}", todo)
 
     if network.is_global or network.is_loopback or network.is_link_local or network.is_multicast:
         yield problem("is not a private network")
     own = dict.fromkeys(ip_interface(one).network for node in plan.nodes for one in node.interfaces)
-    for other in own:
-        if isinstance(other, IPv4Network) and network.overlaps(other):
-            yield problem(f"overlaps {other}, which the nodes are in")
+    for theirs in own:
+        if isinstance(theirs, IPv4Network) and network.overlaps(theirs):
+            yield problem(f"overlaps {theirs}, which the nodes are in")
     for server in loaded.profile.network.nameservers:
         if isinstance(server, IPv4Address) and server in network:
             yield problem(f"has the name server {server} in it, which then cannot be reached")
@@ -223,11 +226,13 @@ def _overlaps(loaded: Loaded, plan: Plan, network: IPv4Network) -> Iterator[Prob
 
 def _sizes(loaded: Loaded, plan: Plan, flannel: Flannel) -> Iterator[Problem]:
     network, length = flannel.network, flannel.subnet_length
-    if length < network.prefixlen + _SPARE_BITS:
+    least = network.prefixlen + _SPARE_BITS
+    if length < least:
+        longer = f"write {least} or more, or a larger network"
         yield loaded.problem(
             "flannel.subnet_length",
             f"{network} has no room for four subnets of /{length}, flannel's least",
-            f"write {network.prefixlen + _SPARE_BITS} or more, or a larger network",
+            longer if least <= LONGEST_SUBNET else "write a larger network",
         )
         return
     usable = 2 ** (length - network.prefixlen) - 1  # flannel leaves out the first

@@ -18,6 +18,7 @@ FlannelVersion = Annotated[
         "a version of flannel; write all three numbers, such as 0.28.9",
     ),
 ]
+LONGEST_SUBNET = 30  # one with two addresses
 EtcdKey = Annotated[
     str,
     Like(r"(/[A-Za-z0-9._-]+)+", "a key of etcd; write one such as /kubernetes/network"),
@@ -31,7 +32,7 @@ class Flannel(Section):
     """Upstream's version."""
     network: Ipv4Only = IPv4Network("172.30.0.0/16")
     """All subnets together; outside of the nodes' own networks."""
-    subnet_length: int = Field(default=21, strict=True, ge=8, le=30)
+    subnet_length: int = Field(default=21, strict=True, ge=8, le=LONGEST_SUBNET)
     """Prefix length of one node's subnet."""
     backend: Literal["vxlan", "host-gw", "wireguard"] = "vxlan"
     """How packets get from node to node: wrapped, by plain routes (one Ethernet only), or encrypted."""

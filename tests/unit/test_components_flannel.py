@@ -119,6 +119,16 @@ def test_what_flannel_would_trip_over_is_refused(tmp_path: Path, section: Any, e
     assert all(one.startswith(start) for one, start in zip(told, expected, strict=True))
 
 
+def test_what_to_do_is_possible(tmp_path: Path) -> None:
+    """The network to take is not the one that was refused, and no subnet is longer than there are."""
+    nodes = [{"name": "m1", "address": ["172.30.0.11/24"]}]
+    (overlap,) = _told(tmp_path, flannel={}, nodes=nodes, network={"gateway": [], "nameservers": []})
+    assert overlap.endswith("such as 10.240.0.0/16")
+    (small,) = _told(tmp_path, flannel={"network": "172.30.0.0/30", "subnet_length": 30})
+    assert small.endswith("flannel's least; write a larger network")
+    assert _told(tmp_path, flannel={"network": "0.0.0.0/0"})
+
+
 def test_every_node_needs_a_subnet(tmp_path: Path) -> None:
     """Flannel leaves out the first subnet, so four are enough for three nodes, and not for four."""
     nodes = [{"name": f"m{n}", "address": [f"192.168.7.1{n}/24"]} for n in (1, 2, 3, 4)]
