@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nodebake.flash.device import Device
+    from nodebake.manifest import Artifact
     from nodebake.plan import NodePlan, Plan
 
 __all__ = ["Options", "Permission", "Wanted", "copy_files", "flash", "flash_all", "run"]
@@ -72,20 +73,27 @@ def flash(plan: Plan, node: NodePlan, device: Path, options: Options) -> None:
         SafetyError: it would be the wrong device, card or image.
         CardError: the card failed, or was taken out.
     """
-    artifact, found = options.artifact(node, f"{node.name}.img"), look(device, options.sysroot)
-    written = cards(options.vault)
-    check(found, needed=artifact.size, checkout=options.checkout, written=written, allowed=options.allowed)
-    probe(Path(found.path))
+    artifact = options.artifact(node, f"{node.name}.img")
+    found = look(device, options.sysroot)
+    _check(found, artifact, options)
     owner = whose(found, plan)
     check_owner(owner, node.name, allowed=options.allowed)
     image = options.verified(artifact)
+    job = Job(image=image, pieces=pieces(image), device=Path(found.path), size=found.size)
     text = f"{described(found, owner)}\nall of it is lost when {node.name} is written to it"
     options.confirmed(text, word=found.name)
-    if look(device, options.sysroot) != found:
+    now = look(device, options.sysroot)
+    if now.card != found.card:
         raise SafetyError(f"{found.path} is another device or card than a moment ago: nothing was written")
-    job = Job(image=image, pieces=pieces(image), device=Path(found.path), size=found.size)
+    _check(now, artifact, options)  # a desktop may have mounted it meanwhile
     _write(job, _card(found, node, artifact.sha256), options)
     options.progress.note(f"{found.path} is {node.name}'s card: written, and read back as it was written")
+
+
+def _check(device: Device, image: Artifact, options: Options) -> None:
+    written = cards(options.vault)
+    check(device, needed=image.size, checkout=options.checkout, written=written, allowed=options.allowed)
+    probe(Path(device.path))
 
 
 def flash_all(plan: Plan, device: str, options: Options) -> None:

@@ -78,6 +78,11 @@ class Device:
         """The serial number, or what comes nearest where there is none."""
         return self.serial or f"{self.name}-{self.size}"
 
+    @property
+    def card(self) -> tuple[str, str, str, int]:
+        """What another card in the same place has otherwise; who uses it may change."""
+        return self.path, self.sequence, self.serial, self.size
+
 
 def every(sysroot: Path) -> tuple[Device, ...]:
     """Return all block devices of the machine whose root is `sysroot`, partitions too.

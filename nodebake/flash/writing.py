@@ -118,6 +118,7 @@ def spoil(job: Job) -> None:
     """Take the partition table off a card that is no good, if it lets us: no machine is to start from it."""
     with suppress(OSError, NodebakeError), _opened(job.device, os.O_RDWR) as device:
         _put(job, device, _buffer(), 0)
+        _finish(job, device)
 
 
 def reread(job: Job) -> None:

@@ -202,6 +202,6 @@ def _guest(plan: Plan, manifest: Manifest, *, options: Options, progress: Progre
     if plan.board.firmware:
         raise UsageError(
             f"{plan.name}: Debian starts on a Raspberry Pi from whole cards",
-            hint=f"run: ./invoke image --profile {plan.name}; and name no --base here",
+            hint=f"run: ./invoke image --profile {plan.name}",
         )
     return debian.prepare(options.cache, progress, mirror=options.mirror, offline=options.offline)

@@ -198,8 +198,11 @@ def test_write_error_marks_the_card_as_bad(built: Path, plan: Plan, tmp_path: Pa
     small.mkdir()
     run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", small])
     try:
-        with reader(small / "card") as device, pytest.raises(CardError) as failed:
-            flash(plan, Wanted(node="x-1", device=device), options(built, device))
+        with reader(small / "card") as device:
+            flushed = _flushed(device)
+            with pytest.raises(CardError) as failed:
+                flash(plan, Wanted(node="x-1", device=device), options(built, device))
+            assert _flushed(device) > flushed
         head = (small / "card").read_bytes()[:PIECE]
     finally:
         run(["umount", small])
@@ -208,6 +211,11 @@ def test_write_error_marks_the_card_as_bad(built: Path, plan: Plan, tmp_path: Pa
     row = cards(built / "vault")[-1]
     assert (row.node, row.failed) == ("x-1", failed.value.what)
     assert head == bytes(PIECE)
+
+
+def _flushed(device: str) -> int:
+    """Return how often the device was told to keep what its own cache has: Documentation/block/stat.rst."""
+    return int(Path(f"/sys/block/{Path(device).name}/stat").read_text().split()[15])
 
 
 def test_card_that_is_taken_out_is_not_called_bad(built: Path, plan: Plan, tmp_path: Path) -> None:
@@ -333,6 +341,28 @@ def test_card_that_is_changed_while_the_user_looks_is_refused(
     with pytest.raises(SafetyError, match="is another device or card than a moment ago: nothing was written"):
         flash(plan, Wanted(node="x-1", device=card), options(built, card, yes=False, ask=swap))
     assert not (tmp_path / "other").read_bytes().strip(b"\0")
+
+
+def test_card_that_is_mounted_while_the_user_looks_is_refused(
+    built: Path, plan: Plan, card: str, tmp_path: Path
+) -> None:
+    """A desktop that mounts what was put in is told as that; the card is the same, and keeps what it has."""
+    run(["mke2fs", "-q", card])
+    place = tmp_path / "media"
+    place.mkdir()
+
+    def mount(text: str) -> str:
+        run(["mount", card, place])
+        (place / "kept").touch()
+        return text.rpartition("type ")[2].split()[0]
+
+    try:
+        with pytest.raises(SafetyError, match=rf"is mounted on {place}; umount {place}"):
+            flash(plan, Wanted(node="x-1", device=card), options(built, card, yes=False, ask=mount))
+    finally:
+        run(["umount", place])
+    run(["e2fsck", "-fn", card])
+    assert "kept" in run(["debugfs", "-R", "ls", card]).decode()
 
 
 def test_all_asks_for_one_card_after_another(built: Path, plan: Plan, tmp_path: Path) -> None:
