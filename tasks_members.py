@@ -36,7 +36,7 @@ def members(
         plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
         wanted = upkeep.Adjustment(live=live, push=console.ssh(options, identity, push=push))
         done = upkeep.adjust(plan, options, wanted, progress=progress, ask=console.ask())
-    console.say(console.adjusted_as_text(plan, options.out, done))
+    console.say(console.adjusted_as_text(options.out, done))
 
 
 @task(name="upgrade", help={**PLACES, **PUSH})

@@ -63,21 +63,20 @@ def replaced_as_text(plan: Plan, out: Path, done: Replaced) -> str:
     lines = [
         f"{done.node}: {'its certificates are revoked, new ones issued' if done.begun else again}",
         *by_hand(plan, out, done.archives),
-        *(["the cluster expects it"] if done.listed else _member_commands(plan, out, done.node)),
+        *(["the cluster expects it"] if done.listed else _member_commands(out, done)),
         f"install {shown(out / done.node)} on the new machine, with an empty data partition, and start it",
         f"in the end: ./invoke replace --profile {plan.name} --node {done.node} --live",
     ]
     return "\n".join(lines)
 
 
-def _member_commands(plan: Plan, out: Path, name: str) -> Iterator[str]:
-    node, port = plan.node(name), plan.profile.etcd.peer_port
+def _member_commands(out: Path, done: Replaced) -> Iterator[str]:
     yield "tell the cluster (or add --live):"
     yield f"  . {shlex.quote(str(shown(out / 'operator/etcdctl.env')))}"
-    yield f"  etcdctl member list | grep {node.url_host}:{port}    # its id is the first word"
+    yield f"  etcdctl member list | grep -F {shlex.quote(done.peer_url)}    # its id is the first word"
     yield "  etcdctl member remove ID"
     yield "  # for some seconds the next one says that the cluster is unhealthy: repeat it"
-    yield f"  etcdctl member add {node.name} --peer-urls=https://{node.url_host}:{port}"
+    yield f"  etcdctl member add {done.node} --peer-urls={done.peer_url}"
 
 
 def rotated_as_text(plan: Plan, out: Path, done: Rotated) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RESTARTS = "each restarts etcd: wait for etcdctl endpoint health --cluster before the next one"
 _DONE = {
+    "user": "etcd knows it as a user of its own",
     "add": "the cluster expects it, as a learner",
     "promote": "it is in sync, and votes",
     "update": "the cluster looks for it at its new address",
@@ -24,10 +25,10 @@ _DONE = {
 }
 
 
-def adjusted_as_text(plan: Plan, out: Path, done: Adjusted) -> str:
+def adjusted_as_text(out: Path, done: Adjusted) -> str:
     """Return what the cluster has done, and the exact commands for what is left."""
     lines = [f"{step.name}: {_DONE[step.kind]}" for step in done.done]
-    lines += by_hand(plan, out, done.archives)
+    lines += by_hand(done.plan, out, done.archives)
     if not done.left:
         return "\n".join([*lines, "the cluster's members are those of the profile"])
     env = shlex.quote(str(shown(out / "operator/etcdctl.env")))
@@ -36,7 +37,7 @@ def adjusted_as_text(plan: Plan, out: Path, done: Adjusted) -> str:
     lines += [f"  export ETCDCTL_ENDPOINTS={done.through}"]
     for step in done.left:
         lines += _commands(step, out)
-    return "\n".join(lines)
+    return "\n".join([*lines, f"in the end: ./invoke members --profile {done.plan.name} --live"])
 
 
 def upgraded_as_text(plan: Plan, out: Path, done: Upgraded) -> str:

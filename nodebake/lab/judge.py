@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodebake.command import find
+from nodebake.components.etcd import EtcdPart
 from nodebake.errors import BuildError
 from nodebake.lab.network import BRIDGE
 from nodebake.lab.stranger import Identity
@@ -46,7 +47,7 @@ class Judge:
 
     def url(self, name: str) -> str:
         """Return the client URL of the node `name`."""
-        return f"https://{self.plan.node(name).url_host}:{self.plan.profile.etcd.client_port}"
+        return self.plan.part(EtcdPart).client_url(self.plan.node(name))
 
     def health(self) -> dict[str, bool]:
         """Return for each member whether it serves linearizable requests over TLS."""

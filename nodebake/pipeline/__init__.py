@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from nodebake import plan as core
@@ -12,18 +13,19 @@ from nodebake.formats.writing import private, replace
 from nodebake.pipeline import imaging, outline, result, workshop
 from nodebake.pipeline.notes import notes
 from nodebake.pipeline.options import Options, inputs
-from nodebake.profile.load import read
+from nodebake.profile.load import Loaded, read
 from nodebake.profile.remains import sound
+from nodebake.profile.schema import Node
 from nodebake.vault import check_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from nodebake.manifest import Manifest
     from nodebake.plan import Plan
     from nodebake.progress import Progress
 
-__all__ = ["Options", "build", "image", "resolve"]
+__all__ = ["Options", "build", "image", "resolve", "with_members"]
 
 
 def resolve(name: str) -> Plan:
@@ -32,7 +34,27 @@ def resolve(name: str) -> Plan:
     Raises:
         ProfileError: with every problem in it.
     """
-    loaded = read(name)
+    return _resolved(read(name))
+
+
+def with_members(plan: Plan, more: Mapping[str, str]) -> Plan:
+    """Return the plan of the same profile with further members.
+
+    Args:
+        plan: of the profile.
+        more: their addresses with prefix, by name; a node of the same name is left out for it.
+
+    Raises:
+        ProfileError: with every problem in it.
+    """
+    kept = [node for node in plan.profile.nodes if node.name not in more]
+    nodes = (*kept, *(Node(name=name, address=(ip_interface(ip),)) for name, ip in more.items()))
+    profile = plan.profile.model_copy(update={"nodes": nodes})
+    own, *_ = plan.files
+    return _resolved(Loaded(name=plan.name, path=own, files=plan.files, profile=profile, marks=plan.marks))
+
+
+def _resolved(loaded: Loaded) -> Plan:
     plan, problems = core.resolve(loaded)
     for component in COMPONENTS:
         plan, more = component.decide(loaded, plan)

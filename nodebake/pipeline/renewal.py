@@ -60,16 +60,16 @@ class Pieces:
 
 
 def write(oven: Bakery, nodes: Mapping[str, Pieces]) -> dict[str, Artifact]:
-    """Write the renewal of every node that has something new; return them by node.
+    """Write the renewal of every node that has something new; return them by node, in the same order.
 
     Raises:
         BuildError: a node could not be baked or written.
     """
     written = {}
-    for node in oven.plan.nodes:
-        pieces = nodes.get(node.name, Pieces())
+    for name, pieces in nodes.items():
         if pieces != Pieces():
-            written[node.name] = renewal.write(
+            node = oven.plan.node(name)
+            written[name] = renewal.write(
                 oven.plan,
                 node,
                 _changed(oven, node, pieces),

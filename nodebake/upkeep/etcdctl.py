@@ -15,9 +15,10 @@ from nodebake.errors import BuildError, SafetyError
 from nodebake.progress import Silent
 from nodebake.sources import Sources, Want
 from nodebake.upkeep.artefacts import OPERATOR
+from nodebake.upkeep.membership import Member, voters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from nodebake.pipeline import Options
@@ -26,32 +27,9 @@ if TYPE_CHECKING:
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 _PAUSE = 0.5  # seconds between two questions
 _PATIENCE = 180  # seconds; a small board starts slowly
+_CHANGING = 120  # seconds for a change of members: after another one it is refused for a while
 _STARTING = 30  # seconds for a member that was restarted a moment ago
 _ANSWER = 5  # seconds for one answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A member as the cluster lists it.
-
-    Attributes:
-        id: hexadecimal.
-        name: the node's name; empty for one that was added and has not started.
-        peer_urls: where other members find it.
-        client_urls: where clients find it; none for one that has not started.
-        learner: it does not vote.
-    """
-
-    id: str
-    name: str
-    peer_urls: tuple[str, ...]
-    client_urls: tuple[str, ...]
-    learner: bool
-
-    @property
-    def started(self) -> bool:
-        """It has run, so that it may hold data."""
-        return bool(self.client_urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +63,11 @@ class Etcdctl:
 
     def endpoint(self, node: NodePlan) -> str:
         """Return a member's URL for clients."""
-        return f"https://{node.url_host}:{self.plan.part(EtcdPart).client_port}"
+        return self.plan.part(EtcdPart).client_url(node)
 
     def peer_url(self, node: NodePlan) -> str:
         """Return a member's URL for other members."""
-        return f"https://{node.url_host}:{self.plan.part(EtcdPart).peer_port}"
+        return self.plan.part(EtcdPart).peer_url(node)
 
     def healthy(self) -> tuple[str, ...]:
         """Return the members through which the cluster takes requests now."""
@@ -99,25 +77,24 @@ class Etcdctl:
 
     def leader(self) -> str:
         """Return the name of the node that leads; empty if nobody says."""
-        for node in self.plan.members:
-            told = self._json(["endpoint", "status"], [self.endpoint(node)], accept=(0, 1))
-            status = told[0]["Status"] if told else {}
-            if status and status.get("leader") == status["header"]["member_id"]:
-                return node.name
-        return ""
+        names = {self.endpoint(node): node.name for node in self.plan.members}
+        told = self.statuses(list(names))
+        return next((names[url] for url, status in told.items() if status.leads), "")
 
     def members(self) -> tuple[Member, ...]:
         """Return the members, as a quorum knows them.
 
         Raises:
-            BuildError: no quorum answered.
+            SafetyError: no quorum answered.
         """
         try:
-            told = self._json(["member", "list"], self._all())
+            told = self._listed()
         except BuildError as error:
-            if "learner" not in str(error):
-                raise
-            told = self._listed_by_a_voter(error)
+            raise SafetyError(
+                "no quorum of the cluster answers, so that its members cannot be changed",
+                hint="bring members back until a majority is healthy, or take a backup back; a cluster that "
+                "was never started has no members to change yet: ./invoke build",
+            ) from error
         return tuple(
             Member(
                 id=f"{row['ID']:x}",
@@ -129,12 +106,28 @@ class Etcdctl:
             for row in told["members"]
         )
 
-    def _listed_by_a_voter(self, why: BuildError) -> Any:  # noqa: ANN401 - JSON
-        """Ask one after the other: a learner, which may be among them, knows no list."""
-        for endpoint in self._all():
-            with suppress(BuildError):
-                return self._json(["member", "list"], [endpoint])
-        raise why
+    def _listed(self) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return self._json(["member", "list"], self._all())
+        except BuildError as error:
+            if "learner" not in str(error):
+                raise
+            # One after the other: a learner, which may be among them, knows no list.
+            for endpoint in self._all():
+                with suppress(BuildError):
+                    return self._json(["member", "list"], [endpoint])
+            raise
+
+    def users(self, urls: Sequence[str]) -> frozenset[str]:
+        """Return the names of etcd's users; a learner, which may be among the plan's members, knows none.
+
+        Args:
+            urls: whom to ask.
+
+        Raises:
+            BuildError: no quorum answered.
+        """
+        return frozenset(self.run(["user", "list"], endpoints=urls).split())
 
     def through(self, urls: Sequence[str]) -> frozenset[str]:
         """Return those of the members' URLs for clients through which the cluster takes requests now."""
@@ -153,18 +146,47 @@ class Etcdctl:
             )
         return found
 
-    def hand_over(self, node: NodePlan) -> None:
-        """Have another member lead, if `node` does, so that its end interrupts nobody.
+    def able(self, members: Iterable[Member]) -> frozenset[str]:
+        """Return the ids of those voters through which the cluster takes requests now."""
+        urls = voters(members)
+        return frozenset(urls[url] for url in self.through(list(urls)))
+
+    def hand_over(self, url: str) -> None:
+        """Have another member lead, if the one with this URL for clients does, so that nobody misses it.
 
         Raises:
-            BuildError: leadership could not be handed over.
+            SafetyError, BuildError: leadership could not be handed over.
         """
-        if self.leader() != node.name:
-            return
-        others = [one.name for one in self.plan.members if one.name != node.name]
-        heir = next((one for one in self.members() if one.name in others and not one.learner), None)
-        if heir:
-            self.run(["move-leader", heir.id], endpoints=[self.endpoint(node)])
+        leading = [status.id for status in self.statuses([url]).values() if status.leads]
+        if leading and (heirs := self.able(self.members()) - {*leading}):
+            self.run(["move-leader", min(heirs)], endpoints=[url])
+
+    def change(
+        self, words: Sequence[str], taken: Callable[[], bool], *, endpoints: Sequence[str] = ()
+    ) -> None:
+        """Have the cluster take a change of its members; what it refuses for some seconds is asked for again.
+
+        Args:
+            words: for etcdctl.
+            taken: tells whether the cluster has taken it: an answer may be lost.
+            endpoints: whom to tell; empty for any member.
+
+        Raises:
+            BuildError: it goes on refusing.
+        """
+        end = time.monotonic() + _CHANGING
+        while True:
+            try:
+                self.run(words, endpoints=endpoints)
+            except BuildError:
+                with suppress(SafetyError):  # after a removal nobody may answer for a moment
+                    if taken():
+                        return
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
 
     def wait(self, nodes: Sequence[NodePlan]) -> None:
         """Wait until the cluster takes requests through all of `nodes`.
@@ -172,14 +194,11 @@ class Etcdctl:
         Raises:
             BuildError: it does not come to that.
         """
-        names, end = {node.name for node in nodes}, time.monotonic() + _PATIENCE
-        while missing := names - set(self.healthy()):
-            if time.monotonic() > end:
-                raise BuildError(
-                    f"not healthy after {_PATIENCE} s: {', '.join(sorted(missing))}",
-                    hint="look at etcd's log there; when it is healthy, run the same again",
-                )
-            time.sleep(_PAUSE)
+        if missing := self._missing(nodes, _PATIENCE):
+            raise BuildError(
+                f"not healthy after {_PATIENCE} s: {missing}",
+                hint="look at etcd's log there; when it is healthy, run the same again",
+            )
 
     def all_healthy(self, why: str) -> None:
         """See to it that no member is missing before one is disturbed; one that starts is waited for.
@@ -190,14 +209,18 @@ class Etcdctl:
         Raises:
             SafetyError: one is missing.
         """
-        end = time.monotonic() + _STARTING
-        while missing := {node.name for node in self.plan.members} - set(self.healthy()):
-            if time.monotonic() > end:
-                raise SafetyError(
-                    f"not healthy: {', '.join(sorted(missing))}; {why} needs every member",
-                    hint="bring it back first, then run the same again",
-                )
+        if missing := self._missing(self.plan.members, _STARTING):
+            raise SafetyError(
+                f"not healthy: {missing}; {why} needs every member",
+                hint="bring it back first, then run the same again",
+            )
+
+    def _missing(self, nodes: Sequence[NodePlan], seconds: float) -> str:
+        """Return through which of `nodes` the cluster takes no requests, when they have had some time."""
+        names, end = {node.name for node in nodes}, time.monotonic() + seconds
+        while (missing := names - set(self.healthy())) and time.monotonic() < end:
             time.sleep(_PAUSE)
+        return ", ".join(sorted(missing))
 
     def run(
         self, words: Sequence[str], *, endpoints: Sequence[str] = (), accept: tuple[int, ...] = (0,)

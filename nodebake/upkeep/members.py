@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from nodebake import pipeline
 from nodebake.components import chosen
 from nodebake.components.etcd import EtcdPart
-from nodebake.errors import BuildError, SafetyError
+from nodebake.errors import ProfileError, SafetyError
 from nodebake.pipeline import outline, renewal, workshop
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
 from nodebake.upkeep.artefacts import OPERATOR
 from nodebake.upkeep.etcdctl import etcdctl
-from nodebake.upkeep.membership import Seat, check_quorum, steps
+from nodebake.upkeep.membership import check_quorum, seats, steps, voters
 from nodebake.upkeep.presented import presented
 from nodebake.upkeep.replacing import LIVE
-from nodebake.upkeep.rolling import Round, nothing_to_see
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from nodebake.manifest import Artifact
     from nodebake.pipeline import Options
     from nodebake.pipeline.bakery import Bakery
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
-    from nodebake.upkeep.etcdctl import Etcdctl, Member
-    from nodebake.upkeep.membership import Step
+    from nodebake.upkeep.etcdctl import Etcdctl
+    from nodebake.upkeep.membership import Member, Step
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import Vault
 
-_PATIENCE = (
-    120  # seconds for the cluster to take a step; after a change it says for some that it is unhealthy
-)
 _COMING = 60  # seconds for a machine that may be on already
 _PAUSE = 1
 _MAJOR_MINOR = 2
@@ -59,12 +57,14 @@ class Adjusted:
     """What was done.
 
     Attributes:
+        plan: what was baked: the profile's, with those who have yet to leave where filters must let them in.
         done: steps that the cluster has taken in this run.
         left: steps that are left, the next one first.
         through: a URL that takes requests, for commands by hand.
         archives: what the other members need to know, to be brought there by hand.
     """
 
+    plan: Plan
     done: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
     through: str = ""
@@ -82,13 +82,11 @@ class _Work:
     progress: Progress
     ask: Callable[[str], str] | None
 
-    @property
-    def seats(self) -> tuple[Seat, ...]:
-        ctl = self.ctl
-        return tuple(
-            Seat(name=node.name, peer_url=ctl.peer_url(node), client_url=ctl.endpoint(node))
-            for node in self.plan.members
-        )
+    def left(self, members: Sequence[Member]) -> tuple[Step, ...]:
+        """Return what separates the cluster, which has these members, from the profile."""
+        unknown = [node.name for node in self.plan.nodes] if self.plan.profile.etcd.auth else []
+        users = self.ctl.users(list(voters(members))) if unknown else frozenset()
+        return steps(seats(self.plan), members, [name for name in unknown if name not in users])
 
 
 def adjust(
@@ -110,70 +108,73 @@ def adjust(
         InputError: a program could not be had.
         BuildError: something could not be written, or the cluster did not do what it was told.
     """
-    work = _Work(
-        plan=plan,
-        options=options,
-        wanted=wanted,
-        ctl=etcdctl(plan, options),
-        progress=progress,
-        ask=ask,
-    )
-    members = _members(work.ctl)
-    left = steps(work.seats, members)
+    ctl = etcdctl(plan, options)
+    work = _Work(plan=plan, options=options, wanted=wanted, ctl=ctl, progress=progress, ask=ask)
+    members = ctl.members()
+    left = work.left(members)
     _check_release(work, members)
     if left and left[0].kind != "start":
-        check_quorum(left[0], members, _healthy(work.ctl, members))
-    # Who leaves is let go before the others hear of it: a packet filter without it could cost the quorum.
+        check_quorum(left[0], members, ctl.able(members))
+    # Where some only leave, the others need not hear of it before.
     leaving = wanted.live and bool(left) and all(step.kind == "remove" for step in left)
     archives = {} if leaving else _prepare(work, members, left)
     done: tuple[Step, ...] = ()
     if wanted.live:
         done, left = _carry_out(work)
-        members = _members(work.ctl)
+        members = ctl.members()
         if leaving or any(step.kind == "remove" for step in done):
             archives = _prepare(work, members, left)
         _note_seen(work, members)
-    through = next(iter(work.ctl.through([url for member in members for url in member.client_urls])), "")
-    return Adjusted(done=done, left=left, through=through, archives={} if wanted.push else archives)
-
-
-def _members(ctl: Etcdctl) -> tuple[Member, ...]:
-    try:
-        return ctl.members()
-    except BuildError as error:
-        raise SafetyError(
-            "no quorum of the cluster answers, so that its members cannot be changed",
-            hint="bring members back until a majority is healthy; a cluster that was never started has no "
-            "members to change yet: ./invoke build",
-        ) from error
-
-
-def _urls(members: Sequence[Member], *, but: str = "") -> dict[str, str]:
-    """Return the voters' ids by URL, without the member `but`: a learner knows no list of members."""
-    voters = (member for member in members if member.started and not member.learner and member.id != but)
-    return {member.client_urls[0]: member.id for member in voters}
-
-
-def _healthy(ctl: Etcdctl, members: Sequence[Member]) -> frozenset[str]:
-    urls = _urls(members)
-    return frozenset(urls[url] for url in ctl.through(list(urls)))
+    through = next(iter(ctl.through([url for member in members for url in member.client_urls])), "")
+    return Adjusted(
+        plan=_meanwhile(plan, members, left),
+        done=done,
+        left=left,
+        through=through,
+        archives={} if wanted.push else archives,
+    )
 
 
 def _check_release(work: _Work, members: Sequence[Member]) -> None:
     """See that a changed release does not come along by the way."""
     part = work.plan.part(EtcdPart)
     wanted = part.version.split(".")[:_MAJOR_MINOR]
-    for status in work.ctl.statuses(list(_urls(members))).values():
+    for status in work.ctl.statuses(list(voters(members))).values():
         if status.version.split(".")[:_MAJOR_MINOR] != wanted:
             raise SafetyError(
                 f"the cluster runs etcd {status.version}, and the profile asks for {part.version}",
-                hint="one after the other: ./invoke upgrade first, or the old version in the profile for now",
+                hint="one after the other: the old version in the profile for now, and ./invoke upgrade "
+                "when the members are there",
             )
+
+
+def _meanwhile(plan: Plan, members: Sequence[Member], left: Sequence[Step]) -> Plan:
+    """Return what is baked until those have left who leave: so long every packet filter has to let them in.
+
+    And theirs has to let in who comes, for one of them may lead.
+
+    Raises:
+        SafetyError: there can be no such plan.
+    """
+    going = {step.id for step in left if step.kind == "remove"}
+    leavers = [member for member in members if member.id in going and member.started]
+    if plan.profile.firewall is None or not leavers:
+        return plan
+    width = ip_interface(plan.members[0].interfaces[0]).network.prefixlen
+    try:
+        return pipeline.with_members(
+            plan, {member.name: f"{urlsplit(member.peer_urls[0]).hostname}/{width}" for member in leavers}
+        )
+    except (ProfileError, ValueError) as error:
+        raise SafetyError(
+            f"no packet filter lets in both who comes and who leaves: {error}",
+            hint="two changes of the profile: first have the new members come, then the others leave",
+        ) from error
 
 
 def _prepare(work: _Work, members: Sequence[Member], left: Sequence[Step]) -> Mapping[str, Artifact]:
     """Build what the new members start from, and tell those that run whom they are with now."""
-    plan, options = work.plan, work.options
+    plan, options = _meanwhile(work.plan, members, left), work.options
     begun = {member.peer_urls[0] for member in members if member.started}
     new = [step.name for step in left if step.kind in {"add", "start"} and step.peer_url not in begun]
     with workshop.opened(plan, options, work.ask) as vault:
@@ -185,15 +186,15 @@ def _prepare(work: _Work, members: Sequence[Member], left: Sequence[Step]) -> Ma
             _revoke_leavers(vault, work, members)
     told = replace(options, node="", stamp=None)
     pipeline.build(plan, options=told, progress=work.progress, ask=work.ask)
-    busy = {step.name for step in left}
-    running = [node for node in plan.members if node.name not in busy]
+    # Who leaves has to know who comes, but may be dead already.
+    able = work.ctl.able(members)
+    away = {
+        step.name for step in left if step.kind != "user" and not (step.kind == "remove" and step.id in able)
+    }
     with workshop.opened(plan, options, work.ask) as vault:
         oven = workshop.heat(plan, options, vault, workshop.supplies(plan, options, Silent()))
-        archives = renewing.write(oven, vault, {node.name: _company(oven, node) for node in running})
-        if work.wanted.push:
-            one = Round(oven=oven, vault=vault, ssh=work.wanted.push, progress=work.progress)
-            one.lay(archives, nothing_to_see)
-    return archives
+        pieces = {node.name: _company(oven, node) for node in plan.members if node.name not in away}
+        return renewing.bring(oven, vault, pieces, work.wanted.push, work.progress)
 
 
 def _company(oven: Bakery, node: NodePlan) -> renewal.Pieces:
@@ -216,8 +217,8 @@ def _carry_out(work: _Work) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """Take step after step; return those taken, and those left when a machine is not there yet."""
     done: list[Step] = []
     while True:
-        members = _members(work.ctl)
-        left = steps(work.seats, members)
+        members = work.ctl.members()
+        left = work.left(members)
         if not left or (left[0].kind == "start" and not _comes(work, left[0])):
             return tuple(done), left
         if left[0].kind != "start":
@@ -229,7 +230,7 @@ def _comes(work: _Work, step: Step) -> bool:
     """Wait a while for a machine; it may be on, and have waited for the cluster to expect it."""
     work.progress.note(f"waiting for {step.name} to start with its new artefact")
     end = time.monotonic() + _COMING
-    while step in steps(work.seats, _members(work.ctl)):
+    while step in work.left(work.ctl.members()):
         if time.monotonic() > end:
             return False
         time.sleep(_PAUSE)
@@ -237,34 +238,16 @@ def _comes(work: _Work, step: Step) -> bool:
 
 
 def _take(work: _Work, step: Step, members: Sequence[Member]) -> None:
-    """Have the cluster take a step; what it refuses for some seconds is asked for again."""
-    check_quorum(step, members, _healthy(work.ctl, members))
+    """Have the cluster take a step, through the others if it is about a member."""
+    ctl = work.ctl
+    check_quorum(step, members, ctl.able(members))
     if step.kind in {"remove", "update"}:
-        _hand_over(work.ctl, step, members)
-    end, others = time.monotonic() + _PATIENCE, list(_urls(members, but=step.id))
-    while True:
-        try:
-            work.ctl.run(step.words, endpoints=others)
-        except BuildError:
-            # It may have been taken although the answer was lost.
-            if step not in steps(work.seats, _members(work.ctl)):
-                break
-            if time.monotonic() > end:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            break
+        own = [member.client_urls[0] for member in members if member.id == step.id and member.started]
+        for url in own:
+            ctl.hand_over(url)
+    others = [url for url, member in voters(members).items() if member != step.id]
+    ctl.change(step.words, lambda: step not in work.left(ctl.members()), endpoints=others)
     work.progress.note(f"{step.name}: {step.kind} is done")
-
-
-def _hand_over(ctl: Etcdctl, step: Step, members: Sequence[Member]) -> None:
-    """Have another member lead, so that the end of this one interrupts nobody."""
-    urls = _urls(members)
-    statuses = ctl.statuses(list(urls))
-    heirs: Collection[str] = _healthy(ctl, members) - {step.id}
-    for url, status in statuses.items():
-        if status.leads and status.id == step.id and heirs:
-            ctl.run(["move-leader", min(heirs)], endpoints=[url])
 
 
 def _note_seen(work: _Work, members: Sequence[Member]) -> None:

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from nodebake.components.etcd import EtcdPart
 from nodebake.errors import SafetyError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from nodebake.upkeep.etcdctl import Member
+    from nodebake.plan import Plan
 
-Kind = Literal["start", "promote", "update", "add", "remove"]
-_ORDER: tuple[Kind, ...] = ("start", "promote", "update", "add", "remove")
-"""What is under way comes to its end first; members come before others go."""
+Kind = Literal["user", "start", "promote", "update", "add", "remove"]
+_ORDER: tuple[Kind, ...] = get_args(Kind)
+"""A machine is known before it asks; what is under way ends first; members come before others go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member as the cluster lists it.
+
+    Attributes:
+        id: hexadecimal.
+        name: the node's name; empty for one that was added and has not started.
+        peer_urls: where other members find it.
+        client_urls: where clients find it; none for one that has not started.
+        learner: it does not vote.
+    """
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    learner: bool
+
+    @property
+    def started(self) -> bool:
+        """It has run, so that it may hold data."""
+        return bool(self.client_urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +56,23 @@ class Step:
     """One thing to do.
 
     Attributes:
-        kind: `start` is for the user: a machine to be started with its artefact. The others are for etcd.
+        kind: `start` is for the operator: a machine to be started with its artefact. The others are for etcd;
+            `user` makes a node one of its users, as those are that the cluster began with.
         name: of the node, or of the member that goes.
-        peer_url: where other members find it, or will.
+        peer_url: where other members find it, or will; empty for a user.
         id: the member's, hexadecimal; empty for one that is to be added.
     """
 
     kind: Kind
     name: str
-    peer_url: str
+    peer_url: str = ""
     id: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What etcdctl is told; nothing for what the user has to do."""
+        """What etcdctl is told; nothing for what the operator has to do."""
         return {
+            "user": ("user", "add", self.name, "--no-password"),
             "start": (),
             "promote": ("member", "promote", self.id),
             "update": ("member", "update", self.id, f"--peer-urls={self.peer_url}"),
@@ -54,18 +81,37 @@ class Step:
         }[self.kind]
 
 
-def steps(seats: Sequence[Seat], members: Sequence[Member]) -> tuple[Step, ...]:
+def voters(members: Iterable[Member]) -> dict[str, str]:
+    """Return the ids of those who vote by their URLs for clients: a learner answers for itself only."""
+    return {member.client_urls[0]: member.id for member in members if member.started and not member.learner}
+
+
+def seats(plan: Plan) -> tuple[Seat, ...]:
+    """Return the members as the profile of `plan` has them."""
+    part = plan.part(EtcdPart)
+    return tuple(
+        Seat(name=node.name, peer_url=part.peer_url(node), client_url=part.client_url(node))
+        for node in plan.members
+    )
+
+
+def steps(places: Sequence[Seat], members: Sequence[Member], unknown: Iterable[str] = ()) -> tuple[Step, ...]:
     """Return what is to be done, in order, until the cluster has the members of the profile.
+
+    Args:
+        places: the profile's members.
+        members: the cluster's.
+        unknown: nodes of the profile that have to be users of etcd, and are not.
 
     Raises:
         SafetyError: a member has another name in the profile.
     """
-    places = {url: member for member in members for url in member.peer_urls}
+    urls = {url: member for member in members for url in member.peer_urls}
     names = {member.name: member for member in members if member.name}
     taken: set[str] = set()
-    found: list[Step] = []
-    for seat in seats:
-        member = places.get(seat.peer_url) or names.get(seat.name)
+    found = [Step(kind="user", name=name) for name in unknown]
+    for seat in places:
+        member = urls.get(seat.peer_url) or names.get(seat.name)
         found += _step(seat, member)
         taken |= {member.id} if member else set()
     for member in members:

@@ -73,20 +73,37 @@ def renew(
         InputError: a program could not be had.
         BuildError: something could not be written, or a node did not take its renewal.
     """
-    holders = {node.name for node in workshop.nodes(plan, options.node)}
-    holders |= set() if options.node else {OPERATOR}
+    holders = [node.name for node in workshop.nodes(plan, options.node)]
+    holders += [] if options.node else [OPERATOR]
     supplies = workshop.supplies(plan, options, Silent())
     with workshop.opened(plan, options, ask) as vault:
         due = [one for one in requests(plan) if one.holder in holders]
         rows = vault.renew(due, within=wanted.within, new_keys=wanted.new_keys, clock=options.epoch)
         oven = workshop.heat(plan, options, vault, supplies)
-        archives = write(oven, vault, {name: renewal.Pieces() for name in holders})
-        if wanted.push:
-            one = Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress)
-            one.lay(archives, one.presents)
+        pieces = {name: renewal.Pieces() for name in holders}
+        archives = bring(oven, vault, pieces, wanted.push, progress, _visibly)
     return Renewed(
         rows=rows, archives={} if wanted.push else archives, pushed=len(archives) if wanted.push else 0
     )
+
+
+def bring(
+    oven: Bakery,
+    vault: Vault,
+    nodes: Mapping[str, renewal.Pieces],
+    push: Ssh | None,
+    progress: Progress,
+    lay: Callable[[Round, Mapping[str, Artifact]], None] = Round.lay,
+) -> Mapping[str, Artifact]:
+    """Write these nodes' renewals, see `write`, and with `push` have them laid over the nodes; return them.
+
+    Raises:
+        SafetyError, BuildError: see `Round`.
+    """
+    archives = write(oven, vault, nodes)
+    if push:
+        lay(Round(oven=oven, vault=vault, ssh=push, progress=progress), archives)
+    return archives
 
 
 def write(oven: Bakery, vault: Vault, nodes: Mapping[str, renewal.Pieces]) -> Mapping[str, Artifact]:
@@ -109,6 +126,10 @@ def write(oven: Bakery, vault: Vault, nodes: Mapping[str, renewal.Pieces]) -> Ma
     vault.record(noted | oven.desk_holders())
     result.amend(oven.out, archives, operator)
     return archives
+
+
+def _visibly(one: Round, archives: Mapping[str, Artifact]) -> None:
+    one.lay(archives, one.presents)
 
 
 def pending(rows: Iterable[LedgerRow]) -> dict[str, renewal.Pieces]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nodebake import pipeline
+from nodebake.components.etcd import EtcdPart
 from nodebake.errors import BuildError, InputError, SafetyError, UsageError
 from nodebake.pipeline import renewal, workshop
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
 from nodebake.upkeep.etcdctl import etcdctl
-from nodebake.upkeep.rolling import Round, nothing_to_see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     from nodebake.pipeline import Options
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
-    from nodebake.upkeep.etcdctl import Etcdctl, Member
+    from nodebake.upkeep.etcdctl import Etcdctl
+    from nodebake.upkeep.membership import Member
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import Vault
 
 LIVE = "live"
-_PATIENCE = 120  # seconds for the cluster to take a new member after one was removed
-_PAUSE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,7 @@ class Replaced:
 
     Attributes:
         node: the member.
+        peer_url: where other members find it, for commands by hand.
         back: it has joined, and nothing is left to do.
         listed: the cluster expects it.
         begun: its old certificates were revoked by this run.
@@ -60,6 +59,7 @@ class Replaced:
     """
 
     node: str
+    peer_url: str = ""
     back: bool = False
     listed: bool = False
     begun: bool = False
@@ -102,13 +102,13 @@ def exchange(
     with workshop.opened(plan, options, ask) as vault:
         oven = workshop.heat(plan, options, vault, workshop.supplies(plan, options, Silent()))
         others = [member.name for member in plan.members if member is not node]
-        archives = renewing.write(oven, vault, {name: renewal.Pieces(revocations=True) for name in others})
-        if wanted.push:
-            Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress).lay(archives, nothing_to_see)
+        pieces = {name: renewal.Pieces(revocations=True) for name in others}
+        archives = renewing.bring(oven, vault, pieces, wanted.push, progress)
     if ctl:
         _exchange(ctl, node, progress)
     return Replaced(
         node=node.name,
+        peer_url=plan.part(EtcdPart).peer_url(node),
         begun=not under_way,
         listed=ctl is not None,
         archives={} if wanted.push else archives,
@@ -158,13 +158,7 @@ def _back(vault: Vault, node: NodePlan, *, under_way: bool) -> Replaced:
 
 def _leaving(ctl: Etcdctl, node: NodePlan, healthy: Collection[str]) -> Member | None:
     """Return the member that has to leave; see that the others can decide without it, and with a new one."""
-    try:
-        voters = [member for member in ctl.members() if not member.learner]
-    except BuildError as error:
-        raise SafetyError(
-            "no quorum of the cluster answers, so that its members cannot be changed",
-            hint="bring members back until a majority is healthy; or take a backup back",
-        ) from error
+    voters = [member for member in ctl.members() if not member.learner]
     there = next((member for member in voters if ctl.peer_url(node) in member.peer_urls), None)
     needed = (len(voters) + (there is None)) // 2 + 1
     if len(healthy) < needed:
@@ -189,30 +183,15 @@ def _exchange(ctl: Etcdctl, node: NodePlan, progress: Progress) -> None:
     """Have the cluster expect a new member in the place of the old one; what is done already is left."""
     found = _listed(ctl, node)
     if found and found.started:
-        ctl.run(["member", "remove", found.id])
+        old = found.id
+        ctl.change(["member", "remove", old], lambda: all(one.id != old for one in ctl.members()))
         progress.note(f"the cluster has let go of {node.name}, {found.id}")
         found = None
     if found is None:
-        _add(ctl, node)
+        words = ["member", "add", node.name, f"--peer-urls={ctl.peer_url(node)}"]
+        ctl.change(words, lambda: _listed(ctl, node) is not None)
         progress.note(f"the cluster expects {node.name} at {ctl.peer_url(node)}")
 
 
 def _listed(ctl: Etcdctl, node: NodePlan) -> Member | None:
     return next((one for one in ctl.members() if ctl.peer_url(node) in one.peer_urls), None)
-
-
-def _add(ctl: Etcdctl, node: NodePlan) -> None:
-    """Add a member; for some seconds after a removal the cluster says that it is unhealthy."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            ctl.run(["member", "add", node.name, f"--peer-urls={ctl.peer_url(node)}"])
-        except BuildError:
-            # It may have been taken although the answer was lost.
-            if _listed(ctl, node):
-                return
-            if time.monotonic() > end:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return

@@ -12,7 +12,6 @@ from nodebake.pki import USER, user
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
 from nodebake.upkeep.artefacts import OPERATOR
-from nodebake.upkeep.rolling import Round, nothing_to_see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,13 +80,10 @@ def revoke(
         if node:
             rows += vault.revoke(node)
         oven = workshop.heat(plan, options, vault, supplies)
-        # Who gets new certificates gets them first: it would be locked out until then.
+        # In this order: who gets new certificates would be locked out until then.
         members = sorted((one.name for one in plan.members), key=lambda name: name != node)
         listed = {name: renewal.Pieces(revocations=True) for name in members}
-        archives = renewing.write(oven, vault, listed)
-        if wanted.push:
-            ordered = {name: archives[name] for name in members}
-            Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress).lay(ordered, nothing_to_see)
+        archives = renewing.bring(oven, vault, listed, wanted.push, progress)
     return Revoked(
         rows=rows, archives={} if wanted.push else archives, pushed=len(archives) if wanted.push else 0
     )

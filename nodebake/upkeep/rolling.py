@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PUSHED = "pushed"
 
 
+def _nothing_to_see(node: NodePlan) -> None:
+    """See to nothing: a list of revoked certificates shows only to those who are on it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """What a round over the nodes needs.
@@ -39,7 +43,9 @@ class Round:
     ssh: Ssh
     progress: Progress
 
-    def lay(self, archives: Mapping[str, Artifact], seen: Callable[[NodePlan], None]) -> None:
+    def lay(
+        self, archives: Mapping[str, Artifact], seen: Callable[[NodePlan], None] = _nothing_to_see
+    ) -> None:
         """Lay each renewal over its node; `seen` sees to it that it has come to something.
 
         Raises:
@@ -67,7 +73,7 @@ class Round:
         for name in sorted(archives, key=lambda name: name == leader):
             node, member = self.oven.plan.node(name), self.oven.plan.node(name).role == "member"
             if member:
-                ctl.hand_over(node)
+                ctl.hand_over(ctl.endpoint(node))
             self.ssh.lay(node, self.oven.out / archives[name].path)
             if member:
                 ctl.wait([node])
@@ -94,7 +100,3 @@ class Round:
             seen(node)
         self.vault.place([node.name], PUSHED)
         self.progress.note(f"{node.name}: done")
-
-
-def nothing_to_see(node: NodePlan) -> None:
-    """See to nothing: a list of revoked certificates shows only to those who are on it."""

@@ -14,7 +14,6 @@ from nodebake.upkeep.admission import admission
 from nodebake.upkeep.artefacts import OPERATOR
 from nodebake.upkeep.etcdctl import etcdctl
 from nodebake.upkeep.presented import presented
-from nodebake.upkeep.rolling import Round
 from nodebake.vault import STEPS
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
     from nodebake.upkeep.etcdctl import Etcdctl
+    from nodebake.upkeep.rolling import Round
     from nodebake.upkeep.ssh import Ssh
     from nodebake.vault import Rotation, Vault
 
@@ -85,10 +85,15 @@ def rotate(
         archives: Mapping[str, Artifact] = {}
         if change.rotation.step:
             oven = workshop.heat(plan, options, vault, supplies)
-            archives = renewing.write(oven, vault, _pieces(oven, change.rotation))
-            if wanted.push:
-                one = Round(oven=oven, vault=vault, ssh=wanted.push, progress=progress)
-                _push(one, archives, etcdctl(plan, options))
+            pieces = _pieces(oven, change.rotation)
+            archives = renewing.bring(
+                oven,
+                vault,
+                pieces,
+                wanted.push,
+                progress,
+                lambda one, archives: _push(one, archives, etcdctl(plan, options)),
+            )
         if change.rotation.step == STEPS[-1] and not change.rotation.missing(names):
             change.advance(names)
         missing = change.rotation.missing(names) if change.rotation.step else ()

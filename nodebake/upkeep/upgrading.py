@@ -13,7 +13,7 @@ from nodebake.pipeline import outline, renewal, workshop
 from nodebake.upkeep import renewing
 from nodebake.upkeep.backing import backup
 from nodebake.upkeep.etcdctl import etcdctl
-from nodebake.upkeep.rolling import Round
+from nodebake.upkeep.membership import seats, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +72,7 @@ def upgrade(
         BuildError: something could not be written, or a member did not come back.
     """
     ctl, supplies = etcdctl(plan, options), workshop.supplies(plan, options, progress)
+    _check_members(ctl)
     version = next(one.version for one in supplies.fetched["etcd"].used if one.name.startswith("etcd"))
     target = release(version)
     before = _running(ctl)
@@ -85,10 +86,14 @@ def upgrade(
     with workshop.opened(plan, options, ask) as vault:
         oven = workshop.heat(plan, options, vault, supplies)
         pieces = {node.name: _everything(oven, node, programs=node.name in behind) for node in plan.members}
-        archives = renewing.write(oven, vault, pieces)
-        if push:
-            one = Round(oven=oven, vault=vault, ssh=push, progress=progress)
-            one.restart(archives, ctl, lambda node: _check(ctl, node, target))
+        archives = renewing.bring(
+            oven,
+            vault,
+            pieces,
+            push,
+            progress,
+            lambda one, archives: one.restart(archives, ctl, lambda node: _check(ctl, node, target)),
+        )
     leader = ctl.leader()
     ordered = {name: archives[name] for name in sorted(archives, key=lambda name: name == leader)}
     return Upgraded(
@@ -97,6 +102,20 @@ def upgrade(
         snapshot=snapshot,
         archives={} if push else ordered,
     )
+
+
+def _check_members(ctl: Etcdctl) -> None:
+    """See that no member is left out, or built for a cluster that is not there.
+
+    Raises:
+        SafetyError: the cluster has other members than the profile.
+    """
+    if left := steps(seats(ctl.plan), ctl.members()):
+        told = ", ".join(f"{step.kind} {step.name}" for step in left)
+        raise SafetyError(
+            f"the cluster's members are not those of the profile; left: {told}",
+            hint="first ./invoke members, with the version that the cluster runs in the profile",
+        )
 
 
 def _running(ctl: Etcdctl) -> dict[str, Release]:

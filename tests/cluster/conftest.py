@@ -10,12 +10,12 @@ import pytest
 from nodebake.command import run
 from tests.cluster.built import Built, bake
 from tests.cluster.cluster import Cluster, empty
-from tests.cluster.desk import GAP, SERVED, Tool
+from tests.cluster.desk import GAP, SERVED
 from tests.cluster.site import Site, operate
 from tests.need import need, need_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -82,18 +82,18 @@ def bench(etcdctl: Path, tmp_path: Path) -> Iterator[Callable[[Built], AbstractC
 @pytest.fixture
 def site(
     bench: Callable[[Built], AbstractContextManager[Cluster]], tmp_path: Path
-) -> Callable[[Sequence[str]], AbstractContextManager[Site]]:
+) -> Callable[..., AbstractContextManager[Site]]:
     """Return a function that gives a cluster of nodes so named, with ssh on each and the tool at the desk."""
-    return lambda names: operate(names, bench, tmp_path)
+    return lambda names, **sections: operate(names, bench, tmp_path, **sections)
 
 
 @pytest.fixture
 def served(
-    site: Callable[[Sequence[str]], AbstractContextManager[Site]],
-) -> Iterator[tuple[Cluster, Tool]]:
+    site: Callable[..., AbstractContextManager[Site]],
+) -> Iterator[Site]:
     """Return a cluster of three that forms, with ssh on every node, and the tool at the desk."""
     with site(SERVED) as one:
-        yield one.cluster, one.tool
+        yield one
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

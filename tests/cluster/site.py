@@ -15,7 +15,7 @@ from tests.cluster.cluster import Desk
 from tests.cluster.desk import Tool
 from tests.cluster.machine import boot, unpack
 from tests.cluster.sshd import keypair, serve
-from tests.cluster.unit import Systemd
+from tests.cluster.unit import UNIT, Systemd
 from tests.need import ROOT
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "kept"
 DATA = "var/lib/etcd"
+FILTER = "nodebake-firewall"
 
 
 @dataclass(slots=True)
@@ -76,8 +77,10 @@ def nodes(*names: str) -> list[dict[str, object]]:
 
 
 def turn_on(machine: Machine) -> None:
-    """Start what a node of these tests runs: ssh, a systemd that obeys, etcd."""
+    """Start what a node of these tests runs: ssh, its packet filter, a systemd that obeys, etcd."""
     serve(machine)
+    if (machine.root / UNIT.format(FILTER)).exists():
+        machine.also(FILTER).start()
     assert isinstance(machine.service, Systemd)
     machine.service.obey()
     machine.service.start()
@@ -89,8 +92,8 @@ def operate(
     bench: Callable[[Built], AbstractContextManager[Cluster]],
     directory: Path,
     *,
-    etcd: str = "3.5.16",
     lock: Path = ROOT / "sources.lock",
+    **sections: object,
 ) -> Iterator[Site]:
     """Give a cluster of nodes with these names, formed, and its operator's desk.
 
@@ -98,8 +101,8 @@ def operate(
         names: n1 to n9.
         bench: makes a bridge and a desk for a build.
         directory: for profile, vault and build.
-        etcd: the release to begin with.
-        lock: where that comes from.
+        lock: where etcd comes from.
+        sections: of the profile, further ones or others.
     """
     identity, public = keypair(directory)
     document = {
@@ -108,9 +111,10 @@ def operate(
         "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
         "network": {"interface": "eth0"},
         "nodes": nodes(*names),
-        "etcd": {"version": etcd},
+        "etcd": {"version": "3.5.16"},
         "access": {"ssh_authorized_keys": [public]},
         "outputs": ["rootfs"],
+        **sections,
     }
     profile = write_profile(directory, NAME, document)
     with bench(bake(profile, directory, lock=lock)) as cluster:

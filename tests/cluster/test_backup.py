@@ -5,27 +5,25 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.cluster.desk import SERVED, Tool, busy
-from tests.cluster.machine import boot, unpack
+from tests.cluster.desk import SERVED, busy
 from tests.cluster.patience import still, until
+from tests.cluster.site import DATA
 from tests.cluster.test_certificates import state
-from tests.cluster.test_replace import answers, dies, successor
+from tests.cluster.test_replace import answers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cluster.cluster import Cluster
+    from tests.cluster.desk import Tool
     from tests.cluster.machine import Machine
+    from tests.cluster.site import Site
 
-DATA = "var/lib/etcd"
 WATCHED = 10  # seconds
 
 
-def test_a_cluster_is_lost_and_comes_back_from_its_backup(
-    served: tuple[Cluster, Tool], tmp_path: Path
-) -> None:
+def test_a_cluster_is_lost_and_comes_back_from_its_backup(served: Site, tmp_path: Path) -> None:
     """All members die. Their successors have what was acknowledged before the backup, and nothing else."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     desk, snapshot = cluster.desk, tmp_path / "kept.db"
     with busy(desk, "before-") as writer:
         writer.mark("backup")
@@ -35,12 +33,12 @@ def test_a_cluster_is_lost_and_comes_back_from_its_backup(
     members = {one["ID"] for one in desk.members()}
     wrong_moves(tool, snapshot, tmp_path)
 
-    old = [dies(cluster, name) for name in SERVED]
+    old = [served.power_off(name) for name in SERVED]
     assert "restored from" in tool.run("restore", "--file", str(snapshot))
     for name in SERVED[:2]:
-        successor(cluster, name, "second")
+        served.power_on(name)
     until("two restored members take requests", lambda: cluster.writes(*SERVED[:2]), seconds=180)
-    with_old_data(cluster, old[2])
+    with_old_data(served, old[2])
     cluster.formed()
 
     assert acknowledged <= set(desk.etcdctl("get", "--prefix", "--keys-only", "before-").split())
@@ -62,16 +60,12 @@ def wrong_moves(tool: Tool, snapshot: Path, directory: Path) -> None:
     assert state(tool) == before
 
 
-def with_old_data(cluster: Cluster, old: Machine) -> None:
+def with_old_data(served: Site, old: Machine) -> None:
     """Boot the new artefact of a node on its old data partition: it stays out until that is emptied."""
-    node, root = old.node, cluster.work / "second" / old.node.name
-    unpack(cluster.built, node, root)
-    shutil.copytree(old.root / DATA, root / DATA, symlinks=True)
-    machine = boot(cluster.built, node, root, bridge=cluster.bridge)
-    cluster.machines[node.name] = machine
-    machine.service.start()
+    name = old.node.name
+    machine = served.power_on(name, data_of=old.root)
     until(
         "it says why", lambda: "has data of another cluster, from before a restore" in machine.service.log()
     )
-    still("it stays out", lambda: not answers(cluster, node.name), seconds=WATCHED)
-    shutil.rmtree(root / DATA / "member")
+    still("it stays out", lambda: not answers(served.cluster, name), seconds=WATCHED)
+    shutil.rmtree(machine.root / DATA / "member")

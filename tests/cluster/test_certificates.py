@@ -15,6 +15,7 @@ from tests.cluster.patience import after
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
+    from tests.cluster.site import Site
 
 
 def presented(tool: Tool) -> list[str]:
@@ -24,9 +25,9 @@ def presented(tool: Tool) -> list[str]:
     return [*told["complaints"], *(what for what in complaints if what.startswith("port "))]
 
 
-def test_certificates_are_renewed_with_no_failed_request(served: tuple[Cluster, Tool]) -> None:
+def test_certificates_are_renewed_with_no_failed_request(served: Site) -> None:
     """Same keys or new ones, pushed or laid over by hand: members use them at once, and nobody notices."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     assert presented(tool) == []
     with busy(cluster.desk, "renewed-") as writer:
         writer.mark("same keys, pushed")
@@ -44,11 +45,9 @@ def test_certificates_are_renewed_with_no_failed_request(served: tuple[Cluster, 
     assert cluster.desk.healthy()
 
 
-def test_the_authority_is_rotated_with_no_failed_request(
-    served: tuple[Cluster, Tool], tmp_path: Path
-) -> None:
+def test_the_authority_is_rotated_with_no_failed_request(served: Site, tmp_path: Path) -> None:
     """Three runs; the former operator's certificate opens the cluster until the last, and no longer."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     desk = cluster.desk
     former = Path(shutil.copytree(cluster.built.operator, tmp_path / "former"))
     with busy(desk, "rotated-") as writer:
@@ -64,9 +63,9 @@ def test_the_authority_is_rotated_with_no_failed_request(
     assert not {"ca.crt", "ca.key"} & kept
 
 
-def test_a_step_out_of_turn_is_refused_and_changes_nothing(served: tuple[Cluster, Tool]) -> None:
+def test_a_step_out_of_turn_is_refused_and_changes_nothing(served: Site) -> None:
     """No step before every node has the last one; who has it is seen, or said."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     assert "not known to be on n1, n2, n3" in tool.run("certs.rotate")
     before = state(tool)
     assert "step trust is not known to be on n1" in tool.refused("certs.rotate", "--step", "issue")
@@ -81,9 +80,9 @@ def test_a_step_out_of_turn_is_refused_and_changes_nothing(served: tuple[Cluster
     )
 
 
-def test_a_rotation_that_is_killed_goes_on(served: tuple[Cluster, Tool]) -> None:
+def test_a_rotation_that_is_killed_goes_on(served: Site) -> None:
     """Kill -9 after any time: the same command again, as often as need be, ends with the new authority."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     moments = (min(0.2 * 1.3**tries, LONGEST) for tries in itertools.count())
     kills = 0
     while "ca.crt" in {path.name for path in tool.vault.iterdir()}:
@@ -93,9 +92,9 @@ def test_a_rotation_that_is_killed_goes_on(served: tuple[Cluster, Tool]) -> None
     assert presented(tool) == []
 
 
-def test_a_lost_key_is_revoked_at_every_member(served: tuple[Cluster, Tool], tmp_path: Path) -> None:
+def test_a_lost_key_is_revoked_at_every_member(served: Site, tmp_path: Path) -> None:
     """The operator's lost key opens nothing any more, the new one all; no member is restarted."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     lost = Path(shutil.copytree(cluster.built.operator, tmp_path / "lost"))
     tool.run("certs.operator", "--cn", "ada")
     assert admitted(cluster, cluster.built.operator, "ada") is True

@@ -13,10 +13,10 @@ from tests.cluster.site import Site, nodes
 from tests.cluster.test_certificates import state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    Give = Callable[[Sequence[str]], AbstractContextManager[Site]]
+    Give = Callable[..., AbstractContextManager[Site]]
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 SETTLED = "the cluster's members are those of the profile"
@@ -72,6 +72,31 @@ def test_a_cluster_grows_and_shrinks_with_no_key_lost(site: Give) -> None:
         told = json.loads(one.tool.run("certs", "--live", "--json"))
         assert {row["state"] for row in told["certificates"] if row["holder"] in {"n4", "n5"}} == {"revoked"}
         assert told["complaints"] == []
+
+
+def test_a_member_is_changed_for_another_behind_packet_filters_and_with_users(site: Give) -> None:
+    """Until the old one has left it can lead the new one; etcd knows who came later as it knows the first."""
+    with site(SERVED, etcd={"version": "3.5.16", "auth": {}}, firewall={}) as one:
+        desk = one.cluster.desk
+        until("users are switched on", lambda: "true" in desk.etcdctl("auth", "status").splitlines()[0])
+        with busy(desk, "changed-", new_leader=True, members=("n1", "n2")) as writer:
+            lead(one, "n3")
+            one.change(nodes=nodes("n1", "n2", "n4"))
+            said = one.tool.run("members")
+            assert "  etcdctl user add n4 --no-password\n" in said
+            assert "root@10.78.0.13" in said  # its filter has to let the new one in
+            one.power_on("n4")
+            writer.mark("n4 comes, n3 leaves")
+            assert SETTLED in one.tool.run("members", "--live", "--push")
+            assert listed(one) == dict.fromkeys(("n1", "n2", "n4"), False)
+            one.power_off("n3")
+        one.cluster.formed()
+        assert one.cluster.writes("n4")
+        for name, machine in one.cluster.machines.items():
+            own = f". /etc/profile.d/etcdctl.sh; etcdctl user get {name}"
+            assert machine.box.run("sh", "-c", own).decode() == f"User: {name}\nRoles:\n"
+            loaded = machine.box.run("nft", "list", "table", "inet", "nodebake").decode()
+            assert ("10.78.0.13" in loaded, "10.78.0.14" in loaded) == (False, True)
 
 
 def test_a_member_moves_to_another_address_with_no_key_lost(site: Give) -> None:

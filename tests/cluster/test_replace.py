@@ -6,35 +6,16 @@ import itertools
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
-from tests.cluster.built import Built
-from tests.cluster.desk import Tool, busy
+from tests.cluster.desk import busy
 from tests.cluster.machine import boot
 from tests.cluster.patience import after, still, until
 from tests.cluster.test_certificates import state
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
-    from tests.cluster.machine import Machine
+    from tests.cluster.site import Site
 
-Served = tuple["Cluster", Tool]
 WATCHED = 15  # seconds
-
-
-def dies(cluster: Cluster, name: str) -> Machine:
-    """End a machine for good; return it, as its card still has what was on it."""
-    machine = cluster.machines.pop(name)
-    machine.close()
-    return machine
-
-
-def successor(cluster: Cluster, name: str, place: str) -> Machine:
-    """Boot a machine from the present artefact of a node, with an empty disk, and start etcd."""
-    fresh = Built(cluster.built.plan, cluster.built.out)
-    work, cluster.work = cluster.work, cluster.work / place
-    machine = cluster.add(name, build=fresh)
-    cluster.work = work
-    machine.service.start()
-    return machine
 
 
 def answers(cluster: Cluster, name: str) -> bool:
@@ -51,24 +32,24 @@ def ids(cluster: Cluster) -> dict[str, str]:
     return {one.get("name", ""): f"{one['ID']:x}" for one in cluster.desk.members()}
 
 
-def test_a_dead_member_is_replaced_and_no_acknowledged_key_is_lost(served: Served) -> None:
+def test_a_dead_member_is_replaced_and_no_acknowledged_key_is_lost(served: Site) -> None:
     """The tool tells the cluster, a new machine boots the new artefact, and the old card stays out."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     before = ids(cluster)
     with busy(cluster.desk, "replaced-", new_leader=True) as writer:
         writer.mark("n3 dies")
-        old = dies(cluster, "n3")
+        old = served.power_off("n3")
         writer.mark("it is replaced")
         assert "the cluster expects it" in tool.run("replace", "--node", "n3", "--live", "--push")
         writer.mark("its successor starts")
-        successor(cluster, "n3", "second")
+        served.power_on("n3")
         cluster.formed()
     assert "n3 is back" in tool.run("replace", "--node", "n3", "--live")
     assert ids(cluster)["n3"] != before["n3"]
     assert cluster.writes("n1", "n2", "n3")
 
     # The old card, with its data and its certificates, in the place of the new one.
-    dies(cluster, "n3")
+    served.power_off("n3")
     returned = boot(cluster.built, old.node, old.root, bridge=cluster.bridge)
     cluster.machines["n3"] = returned
     returned.service.start()
@@ -76,13 +57,13 @@ def test_a_dead_member_is_replaced_and_no_acknowledged_key_is_lost(served: Serve
     assert cluster.writes("n1", "n2")
 
 
-def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served) -> None:
+def test_replacing_is_finished_by_the_same_command_after_any_end(served: Site) -> None:
     """Kill -9 after any time: the same command again ends with one new member expected, and it joins."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     moments = (0.2 * 1.3**tries for tries in itertools.count())
     with busy(cluster.desk, "killed-", new_leader=True) as writer:
         writer.mark("n2 dies")
-        dies(cluster, "n2")
+        served.power_off("n2")
         writer.mark("it is replaced, in many runs")
         kills = 0
         while tool.killed(after(next(moments)), "replace", "--node", "n2", "--live", "--push"):
@@ -91,7 +72,7 @@ def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served)
         assert "the cluster expects it" in tool.run("replace", "--node", "n2", "--live", "--push")
         assert len(cluster.desk.members()) == 3
         writer.mark("its successor starts")
-        successor(cluster, "n2", "second")
+        served.power_on("n2")
         cluster.formed()
 
     # It has joined, and is down: the same command does not throw it out again.
@@ -101,9 +82,9 @@ def test_replacing_is_finished_by_the_same_command_after_any_end(served: Served)
     cluster.formed()
 
 
-def test_wrong_moves_are_refused_and_change_nothing(served: Served) -> None:
+def test_wrong_moves_are_refused_and_change_nothing(served: Site) -> None:
     """A healthy member, a stranger, and a member without which the others have no quorum."""
-    cluster, tool = served
+    cluster, tool = served.cluster, served.tool
     before, members = state(tool), ids(cluster)
     assert "n2 is healthy, and a healthy member is not replaced" in tool.refused(
         "replace", "--node", "n2", "--live"
@@ -112,20 +93,20 @@ def test_wrong_moves_are_refused_and_change_nothing(served: Served) -> None:
     assert "n2 is healthy, and a healthy member is not replaced" in tool.refused("replace", "--node", "n2")
     assert "has no node n9" in tool.refused("replace", "--node", "n9", "--live")
     assert "no node is no member" in tool.refused("replace", "--live")
-    dies(cluster, "n3")
+    served.power_off("n3")
     cluster.machines["n2"].service.stop()
     assert "no quorum of the cluster answers" in tool.refused("replace", "--node", "n3", "--live")
     assert state(tool) == before
     cluster.machines["n2"].service.start()
     until("a quorum is back", lambda: cluster.writes("n1", "n2"))
     assert ids(cluster) == members
-    by_hand(cluster, tool)
+    by_hand(served)
 
 
-def by_hand(cluster: Cluster, tool: Tool) -> None:
+def by_hand(served: Site) -> None:
     """Without --live the tool says the commands, and they work as they stand."""
-    said = tool.run("replace", "--node", "n3")
-    desk = cluster.desk
+    said = served.tool.run("replace", "--node", "n3")
+    desk = served.cluster.desk
     (number,) = (
         line.split()[0].strip(",")
         for line in desk.etcdctl("member", "list").splitlines()
@@ -139,5 +120,5 @@ def by_hand(cluster: Cluster, tool: Tool) -> None:
     desk.etcdctl(*(number if word == "ID" else word for word in remove))
     # For some seconds the cluster says that it is unhealthy.
     until("the cluster takes it", lambda: desk.etcdctl(*add), seconds=60)
-    successor(cluster, "n3", "second")
-    cluster.formed()
+    served.power_on("n3")
+    served.cluster.formed()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nodebake.sources import Want
 from tests.cluster.desk import SERVED, busy
 from tests.cluster.releases import FROM_DEBIAN_12, FROM_SOURCE, from_debian_12, from_source
-from tests.cluster.site import Site, operate
+from tests.cluster.site import Site, nodes, operate
 from tests.need import need_input
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ def processes(site: Site) -> dict[str, list[int]]:
 def test_a_minor_version_later_with_no_key_lost(bench: Bench, tmp_path: Path) -> None:
     """Debian 12's 3.4 to Debian 13's 3.5, then other settings."""
     lock = from_debian_12(tmp_path)
-    with operate(SERVED, bench, tmp_path, etcd=FROM_DEBIAN_12, lock=lock) as site:
+    with operate(SERVED, bench, tmp_path, lock=lock, etcd={"version": FROM_DEBIAN_12}) as site:
         assert versions(site) == {FROM_DEBIAN_12}
-        site.change(etcd={"version": "3.5.16"})
+        site.change(etcd={"version": "3.5.16"}, nodes=nodes(*SERVED[:2]))
+        # Another member of the profile or the cluster would be left out.
+        assert "left: remove n3" in site.tool.refused("upgrade", "--push")
+        site.change(nodes=nodes(*SERVED))
         with busy(site.cluster.desk, "upgraded-", new_leader=True) as writer:
             writer.mark(f"{FROM_DEBIAN_12} to 3.5.16")
             assert "every member runs etcd 3.5.16" in site.tool.run("upgrade", "--push")
@@ -56,7 +59,7 @@ def test_to_3_6_with_no_key_lost(bench: Bench, tmp_path: Path) -> None:
     """A late 3.5 to 3.6, both as Go makes them of their sources; the way back is refused."""
     need_input(Want(name="etcd", version="3.6.14", arch="x86_64", files=("etcd", "etcdctl")))
     lock = from_source(tmp_path)
-    with operate(SERVED, bench, tmp_path, etcd=FROM_SOURCE, lock=lock) as site:
+    with operate(SERVED, bench, tmp_path, lock=lock, etcd={"version": FROM_SOURCE}) as site:
         assert versions(site) == {FROM_SOURCE}
         site.change(etcd={"version": "3.6.14"})
         with busy(site.cluster.desk, "upgraded-", new_leader=True) as writer:

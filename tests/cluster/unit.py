@@ -231,11 +231,18 @@ class Systemd:
             while True:
                 # Opening waits for somebody who asks, and for somebody who reads the answer.
                 asked = (self.root / "run/systemd.ask").read_text().split()
-                if asked == ["restart", "etcd"]:
-                    self.stop()
-                    self.start()
-                    until(f"etcd is ready again on {self.machine.name}", self.ready, seconds=RESTARTING)
+                if asked[0] == "reload-or-restart":
+                    self._again(asked[1])
                 (self.root / "run/systemd.answer").write_text("0\n")
+
+    def _again(self, name: str) -> None:
+        reload = read_unit((self.root / UNIT.format(name)).read_text())["Service"].get("ExecReload", [])
+        for line in reload:
+            self._command(line)
+        if name == self.name and not reload:
+            self.stop()
+            self.start()
+            until(f"{name} is ready again on {self.machine.name}", self.ready, seconds=RESTARTING)
 
     def close(self) -> None:
         """Let go of what is left, after the machine has ended."""

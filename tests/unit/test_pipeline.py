@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from nodebake import command, pipeline, stamp
+from nodebake.components.etcd import EtcdPart
+from nodebake.components.firewall import FirewallPart
 from nodebake.errors import InputError, ProfileError, UsageError
 from nodebake.manifest import Manifest
 from nodebake.progress import Silent
@@ -256,6 +258,19 @@ def test_members_that_come_late_are_told_of(place: Path) -> None:
         told = Told()
         pipeline.build(pipeline.resolve(str(path)), options=options(place), progress=told, ask=None)
         assert len([note for note in told.notes if note.startswith("x-4: new in a cluster")]) == expected
+
+
+def test_a_plan_takes_further_members(place: Path) -> None:
+    """By the rules of the profile: they are let in and named, and what is wrong with them is told."""
+    (place / "edge.yaml").write_text((place / "edge.yaml").read_text() + "firewall: {}\n")
+    plan = pipeline.resolve(str(place / "edge.yaml"))
+    more = pipeline.with_members(plan, {"x-9": "192.168.7.19/24", "y-1": "192.168.7.21/24"})
+    assert [node.name for node in more.members] == ["x-1", "x-2", "x-3", "x-9", "y-1"]
+    assert "https://192.168.7.19:2379" in more.part(EtcdPart).endpoints
+    peer = next(rule for rule in more.part(FirewallPart).rules if rule.opening.port == 2380)
+    assert ("x-9" in peer.opening.nodes, "192.168.7.19" in str(peer.sources)) == (True, True)
+    with pytest.raises(ProfileError, match="the other nodes are in 192"):
+        pipeline.with_members(plan, {"x-9": "192.168.8.19/24"})
 
 
 def test_an_unchanged_build_is_known_by_its_stamp(place: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodebake.errors import SafetyError
-from nodebake.upkeep.etcdctl import Member
-from nodebake.upkeep.membership import Seat, Step, check_quorum, steps
+from nodebake.upkeep.membership import Member, Seat, Step, check_quorum, steps
 
 
 def url(number: int, port: int = 2380) -> str:
@@ -53,6 +52,13 @@ THREE = [member(1), member(2), member(3)]
 def test_the_steps_are(seats: list[int], members: list[Member], expected: list[tuple[str, str]]) -> None:
     """What is under way ends first; members come before others go."""
     assert expected == told(steps([seat(number) for number in seats], members))
+
+
+def test_nodes_are_users_before_they_ask() -> None:
+    """Who etcd does not know comes first, members and clients; users are nobody's seat."""
+    found = steps([seat(1), seat(2), seat(3), seat(4)], THREE, ["n4", "c1"])
+    assert told(found) == [("user", "n4"), ("user", "c1"), ("add", "n4")]
+    assert found[0].words == ("user", "add", "n4", "--no-password")
 
 
 def test_etcdctl_is_told() -> None:

@@ -14,7 +14,7 @@ from nodebake.manifest import Artifact
 from nodebake.pipeline import outline, renewal, workshop
 from nodebake.progress import Silent
 from nodebake.upkeep import renewing
-from tests.need import need
+from tests.need import ROOT, need
 from tests.unit.inputs import options, profile
 from tests.unit.test_upkeep_renewal import files
 
@@ -127,18 +127,22 @@ def test_the_commands_for_what_is_left_are_said(place: Path) -> None:
     plan = pipeline.resolve(str(place / "edge.yaml"))
     url = "https://192.168.7.13:2380"
     left = (
+        upkeep.Step(kind="user", name="x-3"),
         upkeep.Step(kind="promote", name="x-2", peer_url=url, id="22"),
         upkeep.Step(kind="add", name="x-3", peer_url=url),
         upkeep.Step(kind="remove", name="x-4", peer_url=url, id="44"),
     )
-    said = console.adjusted_as_text(plan, place / "out", upkeep.Adjusted(left=left, through="https://a:2379"))
+    told = upkeep.Adjusted(plan=plan, left=left, through="https://a:2379")
+    said = console.adjusted_as_text(place / "out", told)
     ctl = "  etcdctl member"
+    assert "  etcdctl user add x-3 --no-password\n" in said
     assert "  export ETCDCTL_ENDPOINTS=https://a:2379\n" in said
     assert f"{ctl} promote 22\n{ctl} add x-3 --learner --peer-urls={url}\n" in said
     assert "x-3: start a machine with the artefact in" in said
     assert f"{ctl} remove 44" in said
-    done = upkeep.Adjusted(done=left[:1])
-    assert console.adjusted_as_text(plan, place / "out", done).splitlines() == [
+    assert said.endswith("in the end: ./invoke members --profile edge --live")
+    done = upkeep.Adjusted(plan=plan, done=left[1:2])
+    assert console.adjusted_as_text(place / "out", done).splitlines() == [
         "x-2: it is in sync, and votes",
         "the cluster's members are those of the profile",
     ]
@@ -165,25 +169,29 @@ def test_an_upgrade_by_hand_is_said_in_order(place: Path) -> None:
 
 
 class Running:
-    """A node whose `systemctl` only writes down what it was asked."""
+    """A node whose init's command only writes down what it was asked."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, openrc: bool = False, started: str = "true") -> None:
         self._place, self.root = place, place / "root"
         (self.root / "run").mkdir(parents=True)
         command.run(["tar", "-C", self.root, "--zstd", "-xf", place / "out/x-1/x-1.rootfs.tar.zst"])
         self._bin = place / "bin"
         self._bin.mkdir()
-        for name, text in {"systemctl": f'echo "$*" >>{place}/asked', "sleep": ":"}.items():
+        # Without systemctl in its path, be it the host's, it is Alpine, whose tools are busybox's.
+        self._path = str(self._bin) if openrc else f"{self._bin}:{command.PATH}"
+        self._shell = [need("busybox", package="busybox-static"), "sh"] if openrc else ["sh"]
+        asked = f'echo "$*" >>{place}/asked; [ "$2" != status ] || {started}'
+        for name, text in {"rc-service" if openrc else "systemctl": asked, "sleep": ":"}.items():
             (self._bin / name).write_text(f"#!/bin/sh\n{text}\n")
             (self._bin / name).chmod(0o755)
 
     def given(self) -> list[str]:
-        """Lay the archive that lies in the build over it, and return what systemctl was asked."""
+        """Lay the archive that lies in the build over it, and return what its init was asked."""
         command.run(["tar", "-C", self._place, "-xzf", self._place / "out/x-1/x-1.renewal.tar.gz"])
         asked = self._place / "asked"
         asked.write_text("")
-        env = {"ROOT": str(self.root), "MOUNTS": "/dev/null", "PATH": f"{self._bin}:{command.PATH}"}
-        command.run(["sh", self._place / "nodebake-renewal/apply"], env=env)
+        env = {"ROOT": str(self.root), "MOUNTS": "/dev/null", "PATH": self._path}
+        command.run([*self._shell, self._place / "nodebake-renewal/apply"], env=env)
         return asked.read_text().splitlines()
 
 
@@ -196,9 +204,32 @@ def test_a_member_is_restarted_only_for_something_new(place: Path) -> None:
     text = (place / "edge.yaml").read_text()
     (place / "edge.yaml").write_text(text.replace("3.5.16}", "3.5.16, log_level: warn}"))
     laid(place, pieces)
-    assert node.given() == ["daemon-reload", "restart etcd"]
+    assert node.given() == ["daemon-reload", "reload-or-restart etcd"]
     assert 'log-level: "warn"' in (node.root / "etc/etcd/conf.yml").read_text()
     assert node.given() == []
     (node.root / "run/nodebake-restart.etcd").touch()
-    assert node.given() == ["daemon-reload", "restart etcd"]
+    assert node.given() == ["daemon-reload", "reload-or-restart etcd"]
     assert node.given() == []
+
+
+@pytest.mark.parametrize(
+    ("service", "started", "expected"),
+    [
+        ("nodebake-firewall", "true", ["nodebake-firewall status", "nodebake-firewall reload"]),
+        ("nodebake-firewall", "false", ["nodebake-firewall status", "nodebake-firewall restart"]),
+        ("etcd", "true", ["etcd restart"]),
+    ],
+)
+def test_under_openrc_a_packet_filter_is_reloaded(
+    service: str, started: str, expected: list[str], place: Path
+) -> None:
+    """It is never gone for a moment; what has no reload, or is not started, is restarted."""
+    node = Running(place, openrc=True, started=started)
+    (node.root / "etc/init.d").mkdir()
+    for name in ("etcd", "firewall"):
+        shutil.copytree(
+            ROOT / f"overlays/{name}/openrc/etc/init.d", node.root / "etc/init.d", dirs_exist_ok=True
+        )
+    laid(place, renewal.Pieces(company=True, restart=(service,)))
+    (node.root / f"run/nodebake-restart.{service}").touch()
+    assert node.given() == expected

@@ -214,8 +214,8 @@ def _company(plan: Plan, node: NodePlan) -> dict[str, object]:
     others = (member for member in plan.members if member.name != node.name)
     return {
         "member": node.name,
-        "peer_url": f"https://{node.url_host}:{part.peer_port}",
-        "others": [f"https://{member.url_host}:{part.client_port}" for member in others],
+        "peer_url": part.peer_url(node),
+        "others": [part.client_url(member) for member in others],
         "ca": part.ca,
         "cert": part.server.certificate,
         "key": part.server.key,

@@ -68,7 +68,7 @@ def _values(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
 
 
 def _urls(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
-    peer = f"https://{node.url_host}:{part.peer_port}"
+    peer = part.peer_url(node)
     hosts = [f"[{ip}]" if ":" in ip else ip for ip in node.ips]
     loopbacks = ["127.0.0.1", *(["[::1]"] if any(":" in ip for ip in node.ips) else [])]
     return {
@@ -76,7 +76,7 @@ def _urls(part: EtcdPart, node: NodePlan, token: str) -> dict[str, Value]:
         "listen-client-urls": ",".join(f"https://{host}:{part.client_port}" for host in [*hosts, *loopbacks]),
         "listen-metrics-urls": f"http://127.0.0.1:{part.metrics_port}",
         "initial-advertise-peer-urls": peer,
-        "advertise-client-urls": f"https://{node.url_host}:{part.client_port}",
+        "advertise-client-urls": part.client_url(node),
         "initial-cluster": part.initial_cluster,
         "initial-cluster-token": token,
         "initial-cluster-state": "new",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nodebake.plan import NodePlan
     from nodebake.profile.types import Scalar
 
 CONFIG_FILE = "/etc/etcd/conf.yml"
@@ -38,8 +39,7 @@ class EtcdPart:
         settings: the user's further settings, checked, by etcd's own names.
         ca: path of the certificates of the authorities to trust.
         crl: path of the list of revoked certificates.
-        initial_cluster: etcd's own form, `name=url,name=url`.
-        endpoints: client URL of every member.
+        members: the nodes that run it.
     """
 
     version: str
@@ -72,8 +72,7 @@ class EtcdPart:
     peer: Pair
     client: Pair
     settings: dict[str, Scalar]
-    initial_cluster: str
-    endpoints: tuple[str, ...]
+    members: tuple[NodePlan, ...]
 
     @property
     def release(self) -> tuple[int, int, int]:
@@ -90,6 +89,24 @@ class EtcdPart:
     def pairs(self) -> dict[Pair, str]:
         """Return the name of the leaf for every pair of paths: one leaf where several uses share paths."""
         return {self.client: "client", self.peer: "peer", self.server: "server"}
+
+    @property
+    def initial_cluster(self) -> str:
+        """The members in etcd's own form, `name=url,name=url`."""
+        return ",".join(f"{member.name}={self.peer_url(member)}" for member in self.members)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The client URL of every member."""
+        return tuple(self.client_url(member) for member in self.members)
+
+    def client_url(self, node: NodePlan) -> str:
+        """Return where clients find a member."""
+        return f"https://{node.url_host}:{self.client_port}"
+
+    def peer_url(self, node: NodePlan) -> str:
+        """Return where other members find a member."""
+        return f"https://{node.url_host}:{self.peer_port}"
 
     def has_livez(self) -> bool:
         """Tell whether this release answers /livez (etcd changelogs: 3.4.29 and 3.5.11)."""

@@ -88,8 +88,5 @@ def _rest(plan: Plan, values: Mapping[str, object]) -> dict[str, object]:
         "peer": Pair(certificate=tls.peer_cert, key=tls.peer_key),
         "client": Pair(certificate=tls.client_cert, key=tls.client_key),
         "settings": dict(profile.etcd.settings),
-        "initial_cluster": ",".join(
-            f"{member.name}=https://{member.url_host}:{values['peer_port']}" for member in plan.members
-        ),
-        "endpoints": tuple(f"https://{member.url_host}:{values['client_port']}" for member in plan.members),
+        "members": plan.members,
     }
