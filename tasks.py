@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
@@ -16,8 +15,11 @@ import tasks_publish
 import tasks_sources
 import tasks_upkeep
 from nodebake import console
+from tasks_words import BASE, CA, HERE, JOBS, MIRROR, OFFLINE, OUT, PROFILE, VAULT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from invoke.context import Context
 
     from nodebake.manifest import Manifest
@@ -25,20 +27,17 @@ if TYPE_CHECKING:
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-HERE = Path(__file__).resolve().parent
-PROFILE = "a name in profiles/, or the path of a profile"
-OFFLINE = "never ask the network: the cache, and what ./invoke vendor put into --mirror DIR"
 
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "node": "build only this node's artefacts",
-        "out": "directory to write (default: build/<profile>)",
-        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
-        "mirror": "directory or URL that has the inputs, asked first",
-        "offline": OFFLINE,
-        "jobs": "nodes worked on at once (default: one per processor)",
+        **OUT,
+        **VAULT,
+        **MIRROR,
+        **OFFLINE,
+        **JOBS,
         "in_container": "build in the builder's container, through a Docker engine",
     }
 )
@@ -67,16 +66,16 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "node": "write only this node's image",
-        "base": "the operating system's release, a file (default: the pinned one)",
+        **BASE,
         "zst": "also compressed, with a map of what must be written",
         "snapshot": "what the cluster was restored from, after `restore`",
-        "out": "directory to write (default: build/<profile>)",
-        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
-        "mirror": "directory or URL that has the inputs, asked first",
-        "offline": OFFLINE,
-        "jobs": "nodes worked on at once (default: one per processor)",
+        **OUT,
+        **VAULT,
+        **MIRROR,
+        **OFFLINE,
+        **JOBS,
     }
 )
 def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
@@ -106,12 +105,12 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "scenario": "what happens to the machines, see docs/lab.md; several with commas between them",
-        "base": "the operating system's release, a file (default: the pinned one)",
-        "out": "directory of the build (default: build/<profile>)",
-        "mirror": "directory or URL that has the inputs, asked first",
-        "offline": OFFLINE,
+        **BASE,
+        **OUT,
+        **MIRROR,
+        **OFFLINE,
     }
 )
 def boot(
@@ -136,19 +135,19 @@ def boot(
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "node": "whose card it becomes",
         "device": "the card's device, such as /dev/sdb: all that is on it is lost",
         "all": "ask for one card after another, for every node",
         "files": "where a card with Alpine is mounted: copy the node's files, in place of a whole image",
         "from": "a publication to pull the node's files from first, into --out",
         "identity": "file with age's private key, for what is encrypted in it",
-        "ca": tasks_publish.CA,
+        **CA,
         "replace": "another node's card may be written over",
         "i_know": "serial number of a device that does not look like a card, and is one",
         "yes": "do not ask",
-        "out": "directory of the images (default: build/<profile>)",
-        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        **OUT,
+        **VAULT,
     }
 )
 def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
@@ -191,10 +190,10 @@ def flash(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "diff": "what it means for running nodes that the profile has changed since the last build",
         "json": "as JSON, for programs",
-        "out": "directory of that build (default: build/<profile>)",
+        **OUT,
     }
 )
 def plan(

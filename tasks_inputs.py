@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
 from nodebake import console
+from tasks_words import BASE, LOCK, MIRROR, PROFILE
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-HERE = Path(__file__).resolve().parent
-LOCK = HERE / "sources.lock"
 
 
 @task(
     help={
-        "profile": "a name in profiles/, or the path of a profile",
+        **PROFILE,
         "out": "directory for the inputs",
-        "mirror": "directory or URL that has inputs, asked first",
-        "base": "the operating system's release, a file (default: the pinned one)",
+        **MIRROR,
+        **BASE,
     }
 )
 def vendor(_: Context, profile: str = "", out: str = "", mirror: str = "", base: str = "") -> None:

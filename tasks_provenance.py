@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from nodebake import console
+from tasks_words import BASE, MIRROR, OFFLINE, PLACES, PROFILE
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-PROFILE = "a name in profiles/, or the path of a profile"
 
 
 @task(
@@ -36,9 +36,7 @@ def inspect(_: Context, file: str, json: bool = False) -> None:  # noqa: FBT001,
 
 @task(
     help={
-        "profile": PROFILE,
-        "out": "directory of the build (default: build/<profile>)",
-        "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
+        **PLACES,
         "signing_key": "a private key in PEM, Ed25519 or ECDSA (default: the vault's own, made on first use)",
         "new_key": "make another key in the place of the vault's",
     }
@@ -83,12 +81,12 @@ def verify(_: Context, from_: str = "", key: str = "", vault: str = "", node: st
 
 @task(
     help={
-        "profile": PROFILE,
+        **PROFILE,
         "images": "whole images as well",
-        "base": "the operating system's release, a file (default: the pinned one)",
+        **BASE,
         "vault": "the vault, of which copies are used (default: NODEBAKE_VAULT, or vault/<cluster>)",
-        "mirror": "directory or URL that has the inputs, asked first",
-        "offline": "never ask the network",
+        **MIRROR,
+        **OFFLINE,
     }
 )
 def reproduce(

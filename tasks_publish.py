@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from nodebake import console
+from tasks_words import CA, OUT, PROFILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,19 +21,18 @@ if TYPE_CHECKING:
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
 PLACE = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG, s3://BUCKET/PREFIX"
-CA = "the authority of a server's certificate, if it is none of the system's"
 
 
 @task(
     iterable=["recipient"],
     help={
-        "profile": "a name in profiles/, or the path of a profile",
+        **PROFILE,
         "to": f"the place: {PLACE}",
         "recipient": "age public key of one who may read the nodes' secrets; as often as need be",
         "plaintext_secrets": "everybody who can pull may read the nodes' secrets",
-        "ca": CA,
+        **CA,
         "force": "replace another publication that is there",
-        "out": "directory of the build (default: build/<profile>)",
+        **OUT,
     },
 )
 def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
@@ -67,8 +67,8 @@ def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         "from": f"the place: {PLACE}, https://HOST/DIR",
         "node": "only this node's files",
         "identity": "file with age's private key, for what is encrypted",
-        "ca": CA,
-        "out": "directory to write (default: build/<profile>)",
+        **CA,
+        **OUT,
     }
 )
 def pull(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.tasks import task
 
 from nodebake import console
+from tasks_words import LOCK
 
 if TYPE_CHECKING:
     from invoke.context import Context
-
-HERE = Path(__file__).resolve().parent
 
 
 @task(
@@ -31,7 +29,7 @@ def build(_: Context, name: str, version: str = "", arch: str = "") -> None:
     with console.session() as progress:
         from nodebake.sources import Sources  # noqa: PLC0415 - `./invoke --list` must not wait for it
 
-        sources = Sources(lock=HERE / "sources.lock", cache=console.CACHE, progress=progress)
+        sources = Sources(lock=LOCK, cache=console.CACHE, progress=progress)
         told = sources.build(name, version=version, arch=arch or platform.machine())
     console.say(told)
 

@@ -8,28 +8,13 @@ from invoke.collection import Collection
 from invoke.tasks import task
 
 from nodebake import console
+from tasks_words import PHRASE, PLACES, PROFILE, PUSH, VAULT
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
-PROFILE = "a name in profiles/, or the path of a profile"
-PLACES = {
-    "profile": PROFILE,
-    "out": "directory of the build (default: build/<profile>)",
-    "vault": "the cluster's vault (default: NODEBAKE_VAULT, or vault/<cluster>)",
-}
-
-PUSH = {
-    "push": "lay it over the running nodes through ssh, as root",
-    "identity": "the private key for ssh (default: what ssh finds by itself)",
-}
-
-PHRASE = {
-    "phrase_env": "the environment variable that has the pass phrase (default: ask for it)",
-    "phrase_file": "the file whose first line is the pass phrase",
-}
 
 
 @task(
@@ -176,8 +161,8 @@ def operator(_: Context, profile: str = "", cn: str = "", out: str = "", vault: 
 @task(
     name="export",
     help={
-        "profile": PROFILE,
-        "vault": PLACES["vault"],
+        **PROFILE,
+        **VAULT,
         "file": "the file to write; it must not be there",
         **PHRASE,
     },
@@ -205,8 +190,8 @@ def export(
 @task(
     name="import",
     help={
-        "profile": PROFILE,
-        "vault": PLACES["vault"],
+        **PROFILE,
+        **VAULT,
         "file": "what vault.export wrote",
         **PHRASE,
     },
@@ -231,7 +216,7 @@ def import_(
     console.say(f"the vault is back in {place}")
 
 
-@task(name="passphrase", help={"profile": PROFILE, "vault": PLACES["vault"], **PHRASE})
+@task(name="passphrase", help={**PROFILE, **VAULT, **PHRASE})
 def passphrase(
     _: Context, profile: str = "", vault: str = "", phrase_env: str = "", phrase_file: str = ""
 ) -> None:
@@ -253,69 +238,6 @@ def passphrase(
     console.say("the authority's key has the new pass phrase; have the profile's place for it give that one")
 
 
-@task(
-    name="replace",
-    help={
-        **PLACES,
-        **PUSH,
-        "node": "the dead member",
-        "live": "tell the running cluster, too: remove the old member, add the new one",
-        "again": "begin anew with a member that is being replaced already",
-    },
-)
-def replace(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
-    _: Context,
-    profile: str = "",
-    node: str = "",
-    out: str = "",
-    vault: str = "",
-    live: bool = False,  # noqa: FBT001, FBT002 - a flag
-    again: bool = False,  # noqa: FBT001, FBT002 - a flag
-    push: bool = False,  # noqa: FBT001, FBT002 - a flag
-    identity: str = "",
-) -> None:
-    """Put a new machine in the place of a dead member: its certificates, its artefact, the cluster's list."""
-    with console.session() as progress:
-        from nodebake import upkeep
-
-        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
-        ssh = console.ssh(options, identity, push=push)
-        wanted = upkeep.Replacement(node=node, live=live, again=again, push=ssh)
-        done = upkeep.exchange(plan, options, wanted, progress=progress, ask=console.ask())
-    console.say(console.replaced_as_text(plan, options.out, done))
-
-
-@task(name="backup", help={**PLACES, "file": "the snapshot to write; it must not be there"})
-def backup(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
-    """Save a snapshot of the running cluster's data, and check that it is whole."""
-    with console.session():
-        from nodebake import upkeep
-
-        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
-        done = upkeep.backup(plan, options, console.path("--file", file))
-    counted = f", {done.keys} keys, revision {done.revision}" if done.revision >= 0 else ""
-    console.say(f"{done.path}: {done.size} bytes{counted}")
-
-
-@task(
-    name="restore",
-    help={**PLACES, "file": "a snapshot that backup, or etcdctl snapshot save, wrote"},
-)
-def restore(_: Context, profile: str = "", file: str = "", out: str = "", vault: str = "") -> None:
-    """Write artefacts whose members found a new cluster from a snapshot, on empty data partitions."""
-    with console.session() as progress:
-        from nodebake import upkeep
-
-        plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
-        snapshot = console.path("--file", file)
-        manifest = upkeep.restore(plan, options, snapshot, progress=progress, ask=console.ask())
-    console.say(console.built(options.out, manifest))
-    console.say(
-        f"restored from {snapshot.name}: install every member anew from these artefacts, each with an empty "
-        "data partition"
-    )
-
-
 CERTS = Collection("certs", certs, renew, rotate, revoke, operator)
-VAULT = Collection("vault", export, import_, passphrase)
-TASKS = (CERTS, VAULT, replace, backup, restore)
+SECRETS = Collection("vault", export, import_, passphrase)
+TASKS = (CERTS, SECRETS)
