@@ -11,6 +11,7 @@ import pytest
 
 from nodebake import lab, pipeline
 from nodebake.components import flannel
+from nodebake.components.k3s import K3sPart
 from nodebake.progress import Silent
 from tests import k3s_stub
 from tests.need import ROOT, missing, need, need_input
@@ -33,7 +34,7 @@ etcd: {{version: 3.5.16, storage: ssd}}
 outputs: [{output}]
 {more}
 """
-# What a boot has besides etcd: a line of its profile. In the place of k3s is a stub.
+# What a boot has besides etcd: a line of its profile.
 _COMPONENTS = {
     "": "",
     "flannel": "flannel: {}",
@@ -112,16 +113,22 @@ def build(
     if component == "flannel":
         for want in flannel.wants(plan):
             need_input(want)
-    stubs = k3s_stub.stubbed(home, arch) if component == "k3s" else None
-    options = pipeline.Options(
+    made = options(home, plan)
+    pipeline.build(plan, options=made, progress=Silent(), ask=None)
+    return Cluster(plan=plan, out=made.out, base=base)
+
+
+def options(home: Path, plan: Plan, *, base: Path | None = None) -> pipeline.Options:
+    """Return the options of a build in `home`; in the place of k3s is a stub."""
+    stubs = k3s_stub.stubbed(home, plan.arch) if plan.has(K3sPart) else None
+    return pipeline.Options(
         out=home / "b",
         vault=home / "vault",
         lock=stubs.lock if stubs else ROOT / "sources.lock",
         cache=ROOT / "cache",
         mirror=stubs.mirror if stubs else None,
+        base=base,
     )
-    pipeline.build(plan, options=options, progress=Silent(), ask=None)
-    return Cluster(plan=plan, out=options.out, base=base)
 
 
 def assert_whole_images(cluster: Cluster) -> None:

@@ -1,6 +1,6 @@
 """Whole images in machines: started by their own boot loader, grown, and back after a power cut.
 
-The Pi's own, with Alpine, are in `test_pi`.
+Those of `pi3` are in `test_pi`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ import pytest
 
 from nodebake import pipeline
 from nodebake.progress import Silent
-from tests.lab.clusters import Cluster, assert_whole_images, need_lab, when_asked_for
+from tests import k3s_stub
+from tests.lab.clusters import Cluster, assert_whole_images, need_lab, options, when_asked_for
 from tests.lab.standin.release import release
-from tests.need import ROOT, need
+from tests.need import need
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SMALL = "schema: 1\nextends: {profile}\nmachine: {{memory: 512MiB}}\n"
+# Less memory, where the emulator leaves the choice; and a stub in the place of k3s.
+_CHANGES = {
+    "vm-alpine": "machine: {memory: 512MiB}",
+    "pi3-debian": "",
+    "pi3-k3s": f"k3s: {{version: {k3s_stub.VERSION}}}",
+}
+_PI = {"qemu-system-aarch64": "qemu-system-arm", "fdtget": "device-tree-compiler"}
 _TOOLS = {
     "vm-alpine": {"qemu-system-x86_64": "qemu-system-x86", "syslinux": "syslinux"},
-    "pi3-debian": {
-        "qemu-system-aarch64": "qemu-system-arm",
-        "fdtget": "device-tree-compiler",
-        "mmdebstrap": "mmdebstrap",
-        "qemu-aarch64-static": "qemu-user-static",
-    },
+    "pi3-debian": {**_PI, "mmdebstrap": "mmdebstrap", "qemu-aarch64-static": "qemu-user-static"},
+    "pi3-k3s": _PI,
 }
+_RELEASES = {"vm-alpine": ("x86_64", "virt"), "pi3-k3s": ("aarch64", "rpi")}
 
 
 def _images(home: Path, profile: str) -> Cluster:
@@ -35,20 +39,12 @@ def _images(home: Path, profile: str) -> Cluster:
     need_lab(**_TOOLS[profile])
     for tool, package in (("sfdisk", "fdisk"), ("debugfs", "e2fsprogs")):
         need(tool, package=package)
-    name = profile
-    if profile == "vm-alpine":
-        (home / "small.yaml").write_text(_SMALL.format(profile=profile), encoding="utf-8")
-        name = str(home / "small.yaml")
-    plan = pipeline.resolve(name)
-    options = pipeline.Options(
-        out=home / "b",
-        vault=home / "vault",
-        lock=ROOT / "sources.lock",
-        cache=ROOT / "cache",
-        base=release("x86_64", "virt") if profile == "vm-alpine" else None,
-    )
-    pipeline.image(plan, options=options, progress=Silent(), ask=None)
-    return Cluster(plan=plan, out=options.out)
+    own = home / "own.yaml"
+    own.write_text(f"schema: 1\nextends: {profile}\n{_CHANGES[profile]}\n", encoding="utf-8")
+    plan = pipeline.resolve(str(own))
+    made = options(home, plan, base=release(*_RELEASES[profile]) if profile in _RELEASES else None)
+    pipeline.image(plan, options=made, progress=Silent(), ask=None)
+    return Cluster(plan=plan, out=made.out)
 
 
 # `power-cut` begins with a start that has to end in a healthy cluster. Debian's base takes minutes to make.
@@ -58,6 +54,7 @@ def _images(home: Path, profile: str) -> Cluster:
     [
         when_asked_for("vm-alpine", "power-cut"),
         when_asked_for("pi3-debian", "cold"),
+        when_asked_for("pi3-k3s", "cold"),
     ],
 )
 def test_images_keep_what_they_are_told(tmp_path: Path, profile: str, scenario: str) -> None:

@@ -17,9 +17,8 @@ from nodebake.lab.machine import Machine
 from nodebake.lab.network import private_network
 from nodebake.progress import Silent
 from tests.cards import card, released
-from tests.lab.clusters import Cluster, assert_whole_images, need_lab, when_asked_for
+from tests.lab.clusters import Cluster, assert_whole_images, need_lab, options, when_asked_for
 from tests.lab.standin.release import release
-from tests.need import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +34,9 @@ def _tools() -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """Return the profile that we ship, with a whole card for each node."""
     home, plan = tmp_path_factory.mktemp("pi"), pipeline.resolve("pi3")
-    options = pipeline.Options(
-        out=home / "b",
-        vault=home / "vault",
-        lock=ROOT / "sources.lock",
-        cache=ROOT / "cache",
-        base=release("aarch64", "rpi"),
-    )
-    pipeline.image(plan, options=options, progress=Silent(), ask=None)
-    return Cluster(plan=plan, out=options.out)
+    made = options(home, plan, base=release("aarch64", "rpi"))
+    pipeline.image(plan, options=made, progress=Silent(), ask=None)
+    return Cluster(plan=plan, out=made.out)
 
 
 # A Pi has no clock, so `no-clock` is `cold` once more: one boot shows both.
