@@ -165,7 +165,7 @@ def test_fstab_cannot_stop_the_boot(tmp_path: Path) -> None:
 
 
 def test_debian_keeps_its_fstab(tmp_path: Path) -> None:
-    """Debian's own fstab names the root; the data partition is a unit, wanted and not required."""
+    """Debian's own fstab names the root; data is a unit that etcd wants, and has to pass a check."""
     machine = {"os": "debian", "board": "vm", "data": {"mountpoint": "/srv/my-data"}}
     tree = baked(plan_of(tmp_path, machine=machine, outputs=["rootfs"]))
     assert "etc/fstab" not in tree
@@ -173,7 +173,9 @@ def test_debian_keeps_its_fstab(tmp_path: Path) -> None:
     assert {"What=/dev/disk/by-label/DATA", "Where=/srv/my-data", "Type=ext4"} <= set(unit)
     escape = need("systemd-escape", package="systemd")
     name = run([escape, "--path", "--template=systemd-fsck@.service", "/dev/disk/by-label/DATA"]).decode()
-    assert f"Wants={name.strip()}" in unit
+    assert f"Requires={name.strip()}" in unit
+    check = text(tree, f"etc/systemd/system/{name.strip()}.d/nodebake.conf").splitlines()
+    assert ["ExecStart=", "ExecStart=fsck.ext4 -p %f"] == [line for line in check if "ExecStart" in line]
     assert r"etc/systemd/system/multi-user.target.wants/srv-my\x2ddata.mount" in tree
     assert r"Wants=srv-my\x2ddata.mount" in text(tree, "etc/systemd/system/etcd.service").splitlines()
 

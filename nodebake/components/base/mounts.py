@@ -51,14 +51,19 @@ def _services(values: dict[str, str]) -> dict[str, Entry]:
 
 
 def _units(values: dict[str, str]) -> dict[str, Entry]:
-    """Return a mount unit by its name, and how long it waits for its device."""
+    """Return a mount unit by its name, how long it waits for its device, and how that is checked."""
     rendered = render("base", ["mount-systemd"], values)
     unit, device = f"{_SYSTEMD}/{values['unit']}", f"{_SYSTEMD}/{device_unit(values['what'])}.d/nodebake.conf"
-    return {
+    found: dict[str, Entry] = {
         unit: rendered[f"{_SYSTEMD}/data.mount"],
         device: rendered[f"{_SYSTEMD}/data.device.d/nodebake.conf"],
         f"{_SYSTEMD}/multi-user.target.wants/{values['unit']}": link(f"/{unit}"),
     }
+    if values["filesystem"] == "ext4":
+        found[f"{_SYSTEMD}/{values['fsck']}.d/nodebake.conf"] = rendered[
+            f"{_SYSTEMD}/data.fsck.d/nodebake.conf"
+        ]
+    return found
 
 
 def _values(mount: Mount) -> dict[str, str]:
