@@ -25,6 +25,7 @@ ORDER: tuple[Effect, ...] = get_args(Effect)
 _ARTEFACT = "build, and put the new artefact on the node; it comes with the next start"
 _MEMBERS = "./invoke members"
 _CERTIFICATES = "./invoke certs.renew --push, without a restart; the rest comes with the next artefact"
+_ASKED = "build; then one member after the other starts with its new artefact; clients and the desk ask there"
 _RESTART = "./invoke upgrade --push, one member after the other"
 _REPLACE = "one member after the other, with an empty disk: stop it, ./invoke replace"
 _KEPT = "its data would stay behind; " + _REPLACE
@@ -43,7 +44,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("etcd.version", "upgrade", "./invoke upgrade --push, one member after the other"),
     ("etcd.storage", "nothing", "the values that it picks are told by themselves"),
     ("etcd.peer_port", "members", f"{_MEMBERS}, one member after the other"),
-    ("etcd.client_port", "restart", f"{_RESTART}; clients need to know"),
+    ("etcd.client_port", "new artefact", _ASKED),
     ("etcd.data_dir", "replace", _KEPT),
     ("etcd.wal_dir", "replace", _KEPT),
     ("etcd.wal_device", "replace", _KEPT),

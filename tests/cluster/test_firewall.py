@@ -56,7 +56,7 @@ def test_cluster_forms_behind_its_filter_and_strangers_get_silence(bench: Bench,
 
 
 def test_alpine_loads_its_filter_by_its_init_script(bench: Bench, tmp_path: Path) -> None:
-    """Started it lets in what is named; stopped by hand it lets in all again."""
+    """Started it lets in what is named, reloaded what is named now; stopped by hand it lets in all again."""
     document = {"schema": 1, "extends": "pi3", "cluster": {"name": "walled-pi"}, "firewall": {}}
     built = bake(write_profile(tmp_path, "walled-pi", document), tmp_path)
     with bench(built) as cluster:
@@ -66,5 +66,9 @@ def test_alpine_loads_its_filter_by_its_init_script(bench: Bench, tmp_path: Path
         firewall, ip = machine.also("nodebake-firewall"), machine.node.ip
         firewall.start()
         assert ["refused", "silence"] == [_knock(cluster.desk.box, ip, port) for port in (2379, 2380)]
+        rules = machine.root / "etc/nodebake/firewall.nft"
+        rules.write_text(rules.read_text().replace("dport 2379", "dport 2378"))
+        machine.box.run("/etc/init.d/nodebake-firewall", "--nocolor", "reload")
+        assert "silence" == _knock(cluster.desk.box, ip, 2379)
         firewall.stop()
         assert "refused" == _knock(cluster.desk.box, ip, 2380)

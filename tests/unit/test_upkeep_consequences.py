@@ -69,6 +69,7 @@ def test_nothing_changed_means_nothing(built: Path) -> None:
         ("{version: 3.5.16}", "{version: 3.5.16, storage: sdcard}", "restart", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, log_level: warn}", "restart", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, peer_port: 3380}", "members", "new artefact"),
+        ("{version: 3.5.16}", "{version: 3.5.16, client_port: 3379}", "new artefact", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, data_dir: /data/other}", "replace", "new artefact"),
         ("{version: 3.5.16}", "{version: 3.5.16, auth: {}}", "restart", "new artefact"),
         ("data: {}", "data: {mountpoint: /other}", "replace", "new artefact"),
