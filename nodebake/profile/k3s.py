@@ -50,7 +50,7 @@ class K3s(Section):
     ] = ()
     """Components of k3s to go without."""
     tls_san: OneOrMany[HostName] = ()
-    """Further names of the API server, besides those of the servers, and `k3s` for any of them."""
+    """Further names of the API server, besides the servers' own, `k3s` and the cluster's shared names."""
     data_dir: AbsolutePath | None = None
     """Default: `k3s` on the data partition, or /var/lib/rancher/k3s without one."""
     token_file: FileName | None = None

@@ -51,7 +51,8 @@ def test_servers_have_the_datastore_and_agents_the_servers(tmp_path: Path) -> No
     assert [f"https://192.168.7.1{n}:2379" for n in (1, 2, 3)] == server["datastore-endpoint"].split(",")
     files = [server[f"datastore-{kind}"].lstrip("/") for kind in ("cafile", "certfile", "keyfile")]
     assert all(path in baked(plan, "m1") for path in files)
-    assert {"m1", "m2.edge.example.com", "192.168.7.12", "k3s.edge.example.com"} <= set(server["tls-san"])
+    names = {"m1", "m2.edge.example.com", "192.168.7.12", "k3s.edge.example.com", "etcd.edge.example.com"}
+    assert names <= set(server["tls-san"])
     assert (["192.168.7.11"], "eth0", "m1") == (
         server["node-ip"],
         server["flannel-iface"],

@@ -58,7 +58,8 @@ def _server(plan: Plan, node: NodePlan, token: str) -> dict[str, Value]:
         "datastore-certfile": CERT,
         "datastore-keyfile": KEY,
         "advertise-address": four(node),
-        "tls-san": list(dict.fromkeys((*names, *part.names, *k3s.tls_san))),
+        # The members' shared names as well: where members are servers, they lead to an API, too.
+        "tls-san": list(dict.fromkeys((*names, *part.names, *plan.shared_names, *k3s.tls_san))),
         "cluster-cidr": [str(k3s.cluster_cidr)],
         "service-cidr": [str(k3s.service_cidr)],
         "cluster-dns": [str(k3s.service_cidr[_DNS])],
