@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.components import chosen
-from nodebake.errors import ProfileError, UsageError
+from nodebake.errors import InputError, ProfileError, UsageError
 from nodebake.formats.writing import private
 from nodebake.pipeline import bakery, outline
 from nodebake.sources import Sources
@@ -156,7 +156,15 @@ def _placed(plan: Plan) -> Iterator[None]:
 def _fetch(plan: Plan, options: Options, progress: Progress) -> Mapping[str, Fetched]:
     sources = Sources.of(options, progress)
     wants = dict.fromkeys(want for component in chosen(plan) for want in component.wants(plan))
-    fetched = {want.name: sources.fetch(want) for want in wants}
+    fetched: dict[str, Fetched] = {}
+    whys: list[str] = []
+    for want in wants:
+        try:
+            fetched[want.name] = sources.fetch(want)
+        except InputError as error:
+            whys.append(str(error))
+    if whys:
+        raise InputError("\n".join(whys))
     for want in wants:
         if fetched[want.name].fallback:
             used = ", ".join(f"{one.version} from {one.source}" for one in fetched[want.name].used)
