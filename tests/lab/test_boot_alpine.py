@@ -29,12 +29,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster
 @pytest.mark.parametrize(
     ("component", "scenario"),
     [
-        *(("", scenario) for scenario in ("cold,power-cut", "no-clock", "staggered")),
+        ("", "cold,power-cut"),
+        ("", "no-clock"),
+        ("flannel", "staggered,power-cut"),
         *(
             when_asked_for("", scenario)
             for scenario in ("cold,partition,node-loss", "no-data-disk,wrong-card")
         ),
-        when_asked_for("flannel", "staggered,power-cut"),
         when_asked_for("k3s", "power-cut"),
     ],
 )
