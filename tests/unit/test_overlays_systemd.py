@@ -33,7 +33,7 @@ GROWN: dict[str, Any] = CHANGES | {"machine": CHANGES["machine"] | {"data": {"pl
 def _root(tree: Tree, root: Path) -> Path:
     laid(tree, root)
     # Programs of the target that the units call.
-    for name in ("systemd-sysusers", "systemd-tmpfiles", "nft"):
+    for name in ("systemd-sysusers", "systemd-tmpfiles", "nft", "fsck.ext4"):
         (root / "usr/bin").mkdir(exist_ok=True)
         (root / "usr/bin" / name).write_text("#!/bin/sh\n")
         (root / "usr/bin" / name).chmod(0o755)
@@ -49,7 +49,8 @@ def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
     units = ["etcd.service", "data.mount", "k3s.service", "k3s-agent.service"]
     units += [f"nodebake-{name}.service" for name in ("accounts", "firewall", "partition")]
     options = [f"--root={root}", "--recursive-errors=one", "--man=no"]
-    run([analyze, "verify", *options, *(root / "etc/systemd/system" / unit for unit in units)])
+    check = r"systemd-fsck@dev-disk-by\x2dlabel-DATA.service"  # systemd's own, with a drop-in
+    run([analyze, "verify", *options, *(root / "etc/systemd/system" / unit for unit in units), check])
 
 
 def test_member_may_wait_for_ever_and_is_always_restarted(tmp_path: Path) -> None:
