@@ -61,6 +61,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("outputs", "nothing", "it counts in the next build"),
 )
 _SECTIONS = ("flannel", "firewall", "k3s")
+_FILTER = "firewall."
 _USERS = "etcd.auth"
 # What a client's machine has of it is etcdctl and its certificate.
 _FOR_CLIENTS: Mapping[Effect, Effect] = {
@@ -142,7 +143,10 @@ def consequences(before: Mapping[str, Outline], after: Mapping[str, Outline]) ->
         elif name not in after:
             changes = [_removed(before[name])]
         else:
-            changes = [*_settings(before[name], after[name]), *_own(before[name], after[name])]
+            changes = [
+                *_settings(before[name], after[name], company=company),
+                *_own(before[name], after[name]),
+            ]
             changes += [_others()] if company else []
         found.append(Consequence(node=name, changes=tuple(changes)))
     return tuple(found)
@@ -162,11 +166,13 @@ def _others() -> Change:
     )
 
 
-def _settings(before: Outline, after: Outline) -> Iterator[Change]:
+def _settings(before: Outline, after: Outline, *, company: bool) -> Iterator[Change]:
     old, new = before.settings, after.settings
     for path in dict.fromkeys((*new, *old)):
         if old.get(path) != new.get(path):
             effect, todo = _meaning(path, old, new)
+            if company and path.startswith(_FILTER) and effect == "restart":
+                effect, todo = "members", f"{_MEMBERS} --live --push loads the rules; etcd keeps running"
             if after.role == "client" and effect in _FOR_CLIENTS:
                 effect, todo = _FOR_CLIENTS[effect], _ARTEFACT
             yield Change(path=path, before=old.get(path), after=new.get(path), effect=effect, todo=todo)
@@ -176,7 +182,7 @@ def _meaning(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple
     section = path.partition(".")[0]
     if section in _SECTIONS and not (_switched_on(section, old) and _switched_on(section, new)):
         return "new artefact", _ARTEFACT  # it comes or goes as a whole
-    if path.startswith("firewall."):
+    if path.startswith(_FILTER):
         return "restart", "./invoke upgrade --push loads the rules; etcd keeps running"
     if path.startswith(_USERS) and _switched_on(_USERS, old):
         return (

@@ -127,6 +127,17 @@ def test_nodes_that_come_and_go_change_the_members(built: Path) -> None:
     assert [one.path for one in rows["x-1"].changes] == ["nodes"]
 
 
+def test_rules_that_name_the_others_come_with_them(built: Path) -> None:
+    """A packet filter's rules for members change with these; rules of one's own alone are laid over."""
+    (built / "edge.yaml").write_text((built / "edge.yaml").read_text() + "firewall: {}\n")
+    build(built)
+    row = change(built, "192.168.7.13/24]", "192.168.7.33/24]")["x-1"]
+    assert row.effect == "members"
+    assert all("./invoke members" in one.todo for one in row.changes)
+    build(built)
+    assert change(built, "firewall: {}", "firewall: {ports: [{port: 80}]}")["x-1"].effect == "restart"
+
+
 def test_a_moved_member_is_told_from_a_further_address(built: Path) -> None:
     """Peers use the first address; another one only needs certificates and an artefact."""
     rows = change(built, "192.168.7.13/24]", "192.168.7.33/24]")
