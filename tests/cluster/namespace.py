@@ -6,6 +6,7 @@ namespace is held by a process that ends when the pipe from the test closes, be 
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,19 @@ class Namespace:
 
     def close(self) -> None:
         """End every process, mount and interface of the machine."""
+        if self.holder.poll() is not None:
+            return
+        network = os.open(f"/proc/{self.holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._end()
+            # A connection to somebody who is gone keeps its network for minutes, and that would go on
+            # answering for its addresses, which may be another machine's by then.
+            enter = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{network}"]
+            run([*enter, "ip", "link", "set", "group", "default", "down"])
+        finally:
+            os.close(network)
+
+    def _end(self) -> None:
         for end in (self.holder.stdin, self.holder.stdout):
             if end:
                 end.close()
