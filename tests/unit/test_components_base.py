@@ -175,7 +175,8 @@ def test_debian_keeps_its_fstab(tmp_path: Path) -> None:
     name = run([escape, "--path", "--template=systemd-fsck@.service", "/dev/disk/by-label/DATA"]).decode()
     assert f"Requires={name.strip()}" in unit
     check = text(tree, f"etc/systemd/system/{name.strip()}.d/nodebake.conf").splitlines()
-    assert ["ExecStart=", "ExecStart=fsck.ext4 -p %f"] == [line for line in check if "ExecStart" in line]
+    started = [line for line in check if line.startswith("ExecStart")]
+    assert ["ExecStart=", "ExecStart=/sbin/fsck.ext4 -p %f"] == started
     assert r"etc/systemd/system/multi-user.target.wants/srv-my\x2ddata.mount" in tree
     assert r"Wants=srv-my\x2ddata.mount" in text(tree, "etc/systemd/system/etcd.service").splitlines()
 

@@ -33,10 +33,10 @@ GROWN: dict[str, Any] = CHANGES | {"machine": CHANGES["machine"] | {"data": {"pl
 def _root(tree: Tree, root: Path) -> Path:
     laid(tree, root)
     # Programs of the target that the units call.
-    for name in ("systemd-sysusers", "systemd-tmpfiles", "nft", "fsck.ext4"):
-        (root / "usr/bin").mkdir(exist_ok=True)
-        (root / "usr/bin" / name).write_text("#!/bin/sh\n")
-        (root / "usr/bin" / name).chmod(0o755)
+    for name in ("usr/bin/systemd-sysusers", "usr/bin/systemd-tmpfiles", "usr/bin/nft", "sbin/fsck.ext4"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("#!/bin/sh\n")
+        (root / name).chmod(0o755)
     return root
 
 
