@@ -239,7 +239,7 @@ class Etcdctl:
             f"--dial-timeout={_ANSWER}s",
             f"--command-timeout={_ANSWER * 2}s",
         ]
-        return command.run([*argv, *words], env={"ETCDCTL_API": "3"}, accept=accept).decode()
+        return command.run([*argv, *words], accept=accept).decode()
 
     def _json(self, words: Sequence[str], endpoints: Sequence[str], *, accept: tuple[int, ...] = (0,)) -> Any:  # noqa: ANN401 - JSON
         text = self.run([*words, "--write-out=json"], endpoints=endpoints, accept=accept)

@@ -80,6 +80,13 @@ def test_client_node_gets_etcdctl_and_no_etcd(tmp_path: Path) -> None:
     assert 'ETCDCTL_ENDPOINTS="https://192.168.7.11:2379"' in text(tree, "etc/profile.d/etcdctl.sh")
 
 
+@pytest.mark.parametrize(("version", "told"), [("3.4.23", True), ("3.5.16", True), ("3.6.14", False)])
+def test_etcdctl_is_told_of_an_api_where_there_are_two(version: str, told: bool, tmp_path: Path) -> None:  # noqa: FBT001 - parametrized
+    """From 3.6 on it complains about the variable at every command."""
+    tree = baked(plan_of(tmp_path, etcd={"version": version}))
+    assert told is ("ETCDCTL_API" in text(tree, "etc/profile.d/etcdctl.sh"))
+
+
 def test_keys_are_private_and_binaries_shared(tmp_path: Path) -> None:
     """Private keys are 0600 in the artefact; programs are compressed once for all nodes."""
     tree = baked(plan_of(tmp_path))

@@ -112,7 +112,11 @@ def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
     users = {name.removeprefix(USER): leaf for name, leaf in given.leaves.items() if name.startswith(USER)}
     named = {"admin": given.leaves[_OPERATOR.name], **users}
     part = plan.part(EtcdPart)
-    values = {"endpoints": ",".join(part.endpoints), "home": f"build/{plan.name}/{DESK}"}
+    values = {
+        "endpoints": ",".join(part.endpoints),
+        "home": f"build/{plan.name}/{DESK}",
+        "old_api": part.knows_old_api,
+    }
     return {
         **{f"{name}.crt": leaf.certificate for name, leaf in named.items()},
         **{f"{name}.key": leaf.key for name, leaf in named.items()},
@@ -153,6 +157,7 @@ def _tools(part: EtcdPart, materials: Materials) -> Tree:
             "ca": part.ca,
             "cert": part.client.certificate,
             "key": part.client.key,
+            "old_api": part.knows_old_api,
         },
     )
 

@@ -86,6 +86,11 @@ class EtcdPart:
         return "etcdutl" if self.release >= (3, 6, 0) else "etcdctl"
 
     @property
+    def knows_old_api(self) -> bool:
+        """Tell whether etcdctl is told which API to use; from 3.6 on there is one, and it complains."""
+        return self.release < (3, 6, 0)
+
+    @property
     def pairs(self) -> dict[Pair, str]:
         """Return the name of the leaf for every pair of paths: one leaf where several uses share paths."""
         return {self.client: "client", self.peer: "peer", self.server: "server"}
