@@ -15,7 +15,7 @@ import tasks_publish
 import tasks_sources
 import tasks_upkeep
 from nodebake import console
-from tasks_words import BASE, CA, HERE, JOBS, MIRROR, OFFLINE, OUT, PROFILE, VAULT
+from tasks_words import BASE, CA, CONTAINER, HERE, JOBS, MIRROR, OFFLINE, OUT, PROFILE, VAULT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         **MIRROR,
         **OFFLINE,
         **JOBS,
-        "in_container": "build in the builder's container, through a Docker engine",
+        **CONTAINER,
     }
 )
 def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
@@ -76,6 +76,7 @@ def build(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
         **MIRROR,
         **OFFLINE,
         **JOBS,
+        **CONTAINER,
     }
 )
 def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
@@ -89,17 +90,18 @@ def image(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
     vault: str = "",
     mirror: str = "",
     jobs: str = "",
+    in_container: bool = False,  # noqa: FBT001, FBT002 - a flag
     offline: bool = False,  # noqa: FBT001, FBT002 - a flag
 ) -> None:
     """Write a whole image for every node's card or disk, and all that `build` writes."""
     told = console.Flags(profile=profile, node=node, out=out, vault=vault, mirror=mirror, jobs=jobs)
     flags = replace(told, images=True, base=base, zst=zst, snapshot=snapshot, offline=offline)
     with console.session() as progress:
-        done = flags.unchanged()
+        done = None if in_container else flags.unchanged()
         if done:
             progress.note("nothing has changed since the last build")
         else:
-            done = _build(flags, progress)
+            done = _build(flags, progress, in_container=in_container)
     console.say(console.built(*done))
 
 
@@ -261,7 +263,7 @@ def _build(flags: console.Flags, progress: Progress, *, in_container: bool = Fal
 
     plan, options = flags.resolved()
     if in_container:
-        job = container.job(plan, options, checkout=HERE)
+        job = container.job(plan, options, checkout=HERE, images=flags.images)
         raise SystemExit(container.run(job, progress=progress, say=console.raw))
     for warning in plan.warnings:
         progress.note(f"warning: {warning}")

@@ -41,8 +41,10 @@ def cache(_: Context, prune: bool = False) -> None:  # noqa: FBT001, FBT002 - a 
     with console.session():
         from nodebake.sources import keeping
 
-        found = keeping.shelves(console.CACHE, LOCK)
-        freed = keeping.prune(found) if prune else None
+        if prune:
+            found, freed = keeping.prune(console.CACHE, LOCK)
+        else:
+            found, freed = keeping.shelves(console.CACHE, LOCK), None
     console.say(console.cache_as_text(found, freed))
 
 

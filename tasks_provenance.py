@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from nodebake import console
-from tasks_words import BASE, MIRROR, OFFLINE, PLACES, PROFILE
+from tasks_publish import PUBLISHED, Source, verified
+from tasks_words import BASE, CA, MIRROR, OFFLINE, PLACES, PROFILE
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -63,20 +64,34 @@ def sign(
 
 @task(
     help={
-        "from": "directory of the build",
+        "from": f"directory of the build, or where it is published: {PUBLISHED}",
         "key": "the signer's public key, PEM (default: signing.pub of the vault)",
         "vault": "a vault that has the key (default: NODEBAKE_VAULT, or the only one in vault/ that has one)",
         "node": "only this node's files need be there",
+        "identity": "file with age's private key, for what is published encrypted",
+        **CA,
     }
 )
-def verify(_: Context, from_: str = "", key: str = "", vault: str = "", node: str = "") -> None:
+def verify(
+    _: Context,
+    from_: str = "",
+    key: str = "",
+    vault: str = "",
+    node: str = "",
+    identity: str = "",
+    ca: str = "",
+) -> None:
     """Check that a build is what its signer signed: signature, every byte, nothing missing or added."""
-    with console.session():
-        from nodebake import provenance
+    with console.session() as progress:
+        public = console.verification_key(key, vault)
+        if "://" in from_:
+            where, done = verified(Source(url=from_, node=node, identity=identity, ca=ca), public, progress)
+        else:
+            from nodebake import provenance
 
-        out = console.path("--from", from_)
-        done = provenance.verify(out, console.verification_key(key, vault), node=node)
-    console.say(console.verified_as_text(out, done))
+            out = console.path("--from", from_)
+            where, done = str(console.shown(out)), provenance.verify(out, public, node=node)
+    console.say(console.verified_as_text(where, done))
 
 
 @task(

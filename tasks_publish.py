@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from nodebake.manifest import Manifest
     from nodebake.progress import Progress
+    from nodebake.provenance import Verified
 
 # Rooms are imported in the tasks that need them: `./invoke --list` must not wait for them.
 # ruff: noqa: PLC0415
 PLACE = "file:///DIR, oci://REGISTRY/REPOSITORY:TAG, s3://BUCKET/PREFIX"
+PUBLISHED = f"{PLACE}, https://HOST/DIR"
 
 
 @task(
@@ -64,7 +66,7 @@ def publish(  # noqa: PLR0913, PLR0917 - the arguments are the command's flags
 
 @task(
     help={
-        "from": f"the place: {PLACE}, https://HOST/DIR",
+        "from": f"the place: {PUBLISHED}",
         "node": "only this node's files",
         "identity": "file with age's private key, for what is encrypted",
         **CA,
@@ -100,6 +102,16 @@ def pulled(out: Path | None, source: Source, progress: Progress) -> tuple[Path, 
     wanted = room.Pull(out=out, builds=console.CHECKOUT / "build", node=source.node, identity=key)
     with room.source(source.url, "--from", ca) as place:
         return room.pull(place, wanted, progress)
+
+
+def verified(source: Source, public: bytes, progress: Progress) -> tuple[str, Verified]:
+    """Check what is published against a public key; return what the place is called, and what was found."""
+    from nodebake import publish as room
+
+    identity = console.path("--identity", source.identity) if source.identity else None
+    ca = console.path("--ca", source.ca) if source.ca else None
+    with room.source(source.url, "--from", ca) as place:
+        return place.name, room.verify(place, public, progress, node=source.node, identity=identity)
 
 
 TASKS = (publish, pull)

@@ -16,6 +16,7 @@ MIRROR = {"mirror": "directory or URL that has the inputs, asked first"}
 OFFLINE = {"offline": "never ask the network: the cache, and what ./invoke vendor put into --mirror DIR"}
 BASE = {"base": "the operating system's release, a file (default: the pinned one)"}
 JOBS = {"jobs": "nodes worked on at once (default: one per processor)"}
+CONTAINER = {"in_container": "in the builder's container, through a Docker engine"}
 CA = {"ca": "the authority of a server's certificate, if it is none of the system's"}
 
 PUSH = {

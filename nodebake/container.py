@@ -54,13 +54,14 @@ class Job:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def job(plan: Plan, options: Options, *, checkout: Path) -> Job:
+def job(plan: Plan, options: Options, *, checkout: Path, images: bool = False) -> Job:
     """Return the build of `plan` as a run in the builder.
 
     Args:
         plan: says which files the profile is in, and which others it names.
         options: the build's.
         checkout: this checkout.
+        images: whether whole images are written, too.
     """
     authority = plan.profile.pki.authority
     secret = authority.passphrase
@@ -79,6 +80,10 @@ def job(plan: Plan, options: Options, *, checkout: Path) -> Job:
         "--mirror": options.mirror or "",
         "--jobs": str(options.jobs),
     }
+    for flag, given in (("--base", options.base), ("--snapshot", options.snapshot)):
+        if images and given:
+            readable.append(given)
+            flags[flag] = str(given.resolve())
     if options.mirror and Path(options.mirror).is_dir():
         readable.append(Path(options.mirror))
         flags["--mirror"] = str(Path(options.mirror).resolve())
@@ -88,9 +93,10 @@ def job(plan: Plan, options: Options, *, checkout: Path) -> Job:
     return Job(
         checkout=checkout,
         arguments=(
-            "build",
+            "image" if images else "build",
             *(word for flag in flags.items() if flag[1] for word in flag),
             *(["--offline"] if options.offline else []),
+            *(["--zst"] if images and options.zst else []),
         ),
         # The engine would make a missing one, as a directory of root's.
         readable=tuple(path for path in readable if path.exists()),

@@ -1,13 +1,22 @@
-"""What a build wrote: artefacts, inputs, digests. `manifest.json` and `SHA256SUMS`."""
+"""What a build wrote: artefacts, inputs, digests. `manifest.json`, and the names of what lies beside it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from nodebake.errors import BuildError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA = 1
+MANIFEST, SUMS, OUTLINE = "manifest.json", "SHA256SUMS", "plan.json"
+SPOOL = ".published"
+"""In a build's directory: nodes' own parts as they were published, so that what was interrupted goes on with
+the same bytes although age never encrypts anything the same way twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +124,24 @@ class Manifest:
         """Every artefact, by path."""
         items = (*self.operator, *chain.from_iterable(self.nodes.values()))
         return tuple(sorted(items, key=lambda item: item.path))
+
+
+def load(out: Path, profile: str = "P") -> Manifest:
+    """Return the manifest of the build that lies in the directory `out`; the hint names the profile.
+
+    Raises:
+        UsageError: no build lies there.
+        BuildError: its manifest cannot be read.
+    """
+    path = out / MANIFEST
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{out} has no build", hint=f"build first: ./invoke build --profile {profile}"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"{path} is not a manifest: {error}", hint="build again") from error
 
 
 def _artifact(told: dict[str, Any]) -> Artifact:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.manifest import Manifest
+from nodebake.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,7 +94,7 @@ def unchanged(path: Path, *, now: float) -> tuple[Path, Manifest] | None:
 
 
 def _manifest(out: Path) -> bytes:
-    return (out / "manifest.json").read_bytes()
+    return (out / MANIFEST).read_bytes()
 
 
 def _is_whole(path: Path, size: int, epoch: int) -> bool:

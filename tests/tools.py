@@ -29,6 +29,7 @@ TOOLS = {
     "cloud-localds": "cloud-image-utils",
     "curl": "curl",
     "depmod": "kmod",
+    "diffoscope": "diffoscope-minimal",
     "docker-registry": "docker-registry",
     "dmsetup": "dmsetup",
     "dockerd": "docker.io",

@@ -18,7 +18,7 @@ from nodebake.errors import InputError
 from nodebake.formats.card import BOOT, Card, Made, bios, boot_size, fat
 from nodebake.formats.card.layout import MIB, up
 from nodebake.sources import archive
-from nodebake.sources.cache import remember, sound
+from nodebake.sources.cache import SCRATCH, Cache, intact, remember, sound
 
 if TYPE_CHECKING:
     from nodebake.plan import Plan
@@ -87,14 +87,16 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
     """
     room = up(room, _STEP)
     made = cache / f"{kind.name}-{sha256[:32]}-{_MADE}-{room // MIB}.fat"
-    if not sound(made, progress):
+    if not intact(made):
         cache.mkdir(parents=True, exist_ok=True)
-        task = f"putting {release.name} onto a partition"
-        progress.start(task)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            _make(kind, release, Path(scratch), room).replace(made)
-        remember(made)
-        progress.finish(task)
+        with Cache(cache.parent).locked(made.name):
+            if not sound(made, progress):  # another build was not faster
+                task = f"putting {release.name} onto a partition"
+                progress.start(task)
+                with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
+                    _make(kind, release, Path(scratch), room).replace(made)
+                remember(made)
+                progress.finish(task)
     return Card(boot=Made(image=made, ranges=fat.used(made)), code=bios.code() if kind.bios else b"")
 
 

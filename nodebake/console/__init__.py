@@ -27,7 +27,7 @@ from nodebake.console.provenance import (
     verification_key,
     verified_as_text,
 )
-from nodebake.console.text import as_json, built, plan_as_json, plan_as_text, published, pulled
+from nodebake.console.text import as_json, built, plan_as_json, plan_as_text, published, pulled, shown
 from nodebake.errors import NodebakeError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ __all__ = [
     "rotated_as_text",
     "say",
     "session",
+    "shown",
     "signed_as_text",
     "ssh",
     "upgraded_as_text",

@@ -57,11 +57,11 @@ def signed_as_text(out: Path, vault: Path | None, key: bytes, verdict: str) -> s
     return "\n".join(lines)
 
 
-def verified_as_text(out: Path, done: Verified) -> str:
+def verified_as_text(where: str, done: Verified) -> str:
     """Return what was found to be true."""
     return "\n".join(
         [
-            f"{shown(out)}: {done.files} files are what was signed, nothing is missing and nothing was added",
+            f"{where}: {done.files} files are what was signed, nothing is missing and nothing was added",
             f"signed with the key {done.key}",
             f"profile {done.profile}, plan sha256:{done.plan}, built by nodebake {done.builder}",
             f"the lab: {done.verdict or 'was not asked'}",

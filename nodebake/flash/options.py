@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable  # noqa: TC003 - the annotation of a field
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.errors import SafetyError, UsageError
-from nodebake.manifest import Artifact, Manifest
+from nodebake.formats.card.ranges import digest
+from nodebake.manifest import Artifact, load
 from nodebake.progress import Silent
 
 if TYPE_CHECKING:
@@ -60,14 +60,7 @@ class Options:
         Raises:
             UsageError: nothing was.
         """
-        try:
-            manifest = Manifest.from_json((self.out / "manifest.json").read_text())
-        except OSError as error:
-            raise UsageError(f"{self.out} has no build: {error.strerror}", hint="build first") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{self.out}/manifest.json is no manifest: {error}", hint="build anew"
-            ) from error
+        manifest = load(self.out)
         if node.name not in manifest.nodes:
             raise UsageError(f"{self.out} has nothing of {node.name}", hint="build it first")
         return manifest.nodes[node.name]
@@ -94,8 +87,7 @@ class Options:
         path, task = self.out / artifact.path, f"checking {artifact.path}"
         self.progress.start(task)
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = digest(path)
         except OSError as error:
             raise SafetyError(f"{path}: {error.strerror}", hint="build it again") from error
         finally:

@@ -79,7 +79,7 @@ def _zstd(path: Path) -> Finding:
     if start[_TAR_AT:].startswith(_TAR):
         with path.open("rb") as packed:
             return found("rootfs", "an archive to lay over a root file system", in_zstd(packed, path.name))
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         image = Path(scratch) / "image"
         with path.open("rb") as packed, image.open("wb") as to, whole(path.name):
             plain = zstd_reader(packed)
@@ -94,7 +94,7 @@ def _zstd(path: Path) -> Finding:
 
 def _qcow2(path: Path) -> Finding:
     qemu_img = find("qemu-img", package="qemu-utils")
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         image = Path(scratch) / "image"
         run([qemu_img, "convert", "-f", "qcow2", "-O", "raw", path, image])
         return disk.inspect(image, "qcow2", "a virtual machine's disk")

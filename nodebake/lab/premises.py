@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from contextlib import contextmanager
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError, InputError, UsageError
+from nodebake.formats.card.ranges import digest
 from nodebake.lab.accelerator import emulator
-from nodebake.manifest import Manifest
+from nodebake.manifest import MANIFEST, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodebake.manifest import Artifact
+    from nodebake.manifest import Artifact, Manifest
     from nodebake.plan import Plan
 
 _MIB = 1 << 20
@@ -57,14 +57,8 @@ def read_manifest(plan: Plan, artefacts: Path) -> Manifest:
         UsageError: there is no build of this profile.
         BuildError: it is for other machines, or artefacts are not what the manifest says.
     """
-    path = artefacts / "manifest.json"
+    path, manifest = artefacts / MANIFEST, load(artefacts, plan.name)
     todo = f"run: ./invoke build --profile {plan.name}"
-    try:
-        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"there are no artefacts in {artefacts}", hint=todo) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BuildError(f"{path} is not a manifest: {error}", hint=todo) from error
     missing = [node.name for node in plan.nodes if node.name not in manifest.nodes]
     if missing or manifest.cluster != plan.profile.cluster.name:
         raise BuildError(
@@ -138,8 +132,7 @@ def _available(meminfo: Path) -> int:
 def _problem(artefacts: Path, artefact: Artifact) -> str:
     path = artefacts / artefact.path
     try:
-        with path.open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == artefact.sha256
+        same = digest(path) == artefact.sha256
     except OSError as error:
         return f"{path} is in the manifest and cannot be read: {error.strerror}"
     return "" if same else f"{path} is not what the manifest says"

@@ -14,6 +14,7 @@ from nodebake.lab.bench import Bench, Options, prepare
 from nodebake.lab.network import private_network
 from nodebake.lab.record import Event, Floor, Record, Timeline
 from nodebake.lab.scenarios import SCENARIOS, check_playable
+from nodebake.sources.cache import in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,6 +55,7 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
     manifest = premises.read_manifest(plan, options.out)
     directory = options.out / "lab"
     with ExitStack() as stack:
+        stack.enter_context(in_use(options.cache))
         work = stack.enter_context(premises.only_lab(directory))
         premises.check_machine(plan, work)
         neighbours = Neighbours(

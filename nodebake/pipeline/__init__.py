@@ -16,6 +16,7 @@ from nodebake.pipeline.options import Options, inputs
 from nodebake.profile.load import Loaded, read
 from nodebake.profile.remains import sound
 from nodebake.profile.schema import Node
+from nodebake.sources.cache import in_use
 from nodebake.vault import check_first
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         InputError: an input could not be had or did not verify.
         BuildError: an artefact could not be made or written.
     """
-    manifest, until = _bake(plan, options, progress, ask)
+    with in_use(options.cache):
+        manifest, until = _bake(plan, options, progress, ask)
     _leave_stamp(plan, options, until)
     return manifest
 
@@ -91,9 +93,10 @@ def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     artefacts are written all the same.
     """
     imaging.check(plan, options)
-    manifest, until = _bake(plan, options, progress, ask)
-    ground = imaging.ground(plan, manifest, options, progress)
-    written = imaging.images(plan, manifest, ground, options, progress)
+    with in_use(options.cache):
+        manifest, until = _bake(plan, options, progress, ask)
+        ground = imaging.ground(plan, manifest, options, progress)
+        written = imaging.images(plan, manifest, ground, options, progress)
     manifest = result.with_images(manifest, ground.used, written)
     result.finish(options.out, manifest)
     _leave_stamp(plan, options, until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
 from nodebake.provenance import bill
 from nodebake.sources import Sources, Want
+from nodebake.sources.cache import digest
 from nodebake.sources.lock import read
 
 if TYPE_CHECKING:
@@ -199,11 +199,11 @@ def contents(items: tuple[Artifact, ...], out: Path) -> card.Own:
 
 
 def _given(path: Path, want: Want) -> tuple[Path, UsedInput]:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     named = re.search(r"-(\d+(?:\.\d+)+\w*)-", path.name)
     version = named[1] if named else "unknown"
-    return path, UsedInput(name=want.name, version=version, arch=want.arch, source=path.name, sha256=sha256)
+    return path, UsedInput(
+        name=want.name, version=version, arch=want.arch, source=path.name, sha256=digest(path)
+    )
 
 
 def _not_had(why: InputError, plan: Plan, manifest: Manifest, options: Options) -> InputError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nodebake.formats.writing import replace
+from nodebake.manifest import OUTLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nodebake.plan import NodePlan, Plan
     from nodebake.tree import Tree
 
-OUTLINE = "plan.json"
 USERS = "the files in overlays"
 _SCHEMA = 1
 _NODES = "nodes["

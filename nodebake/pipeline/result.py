@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
+from nodebake.errors import NodebakeError
 from nodebake.formats import renewal
 from nodebake.formats.card import KINDS
 from nodebake.formats.writing import replace
-from nodebake.manifest import Artifact, Manifest
+from nodebake.manifest import MANIFEST, SUMS, Artifact, Manifest, load
 from nodebake.provenance import PROVENANCE
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from nodebake.sources import Fetched
 
     Artifacts = tuple[Artifact, ...]
-
-MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 
 
 def manifest(
@@ -132,8 +131,8 @@ def amend(out: Path, renewals: Mapping[str, Artifact], operator: tuple[Artifact,
 
 def _before(out: Path) -> Manifest | None:
     try:
-        return Manifest.from_json((out / MANIFEST).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
+        return load(out)
+    except NodebakeError:
         return None
 
 

@@ -5,14 +5,14 @@ Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md, h
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from nodebake import VERSION
 from nodebake.errors import BuildError, UsageError
+from nodebake.formats.card.ranges import digest
 from nodebake.formats.writing import replace
-from nodebake.manifest import Manifest
+from nodebake.manifest import MANIFEST, OUTLINE, SUMS, load
 from nodebake.provenance.bill import KIND
 from nodebake.provenance.envelope import PROVENANCE, sealed
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from nodebake.manifest import Manifest
     from nodebake.plan import Plan
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 REPORT = "lab/report.json"
-MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 # What a build writes besides its artefacts.
-_BESIDE = (MANIFEST, SUMS, "plan.json")
+_BESIDE = (MANIFEST, SUMS, OUTLINE)
 _BUILD = "urn:nodebake:build:1"
 _BUILDER = "urn:nodebake:builder"
 
@@ -52,15 +52,10 @@ def sign(plan: Plan, out: Path, key: bytes) -> str:
 
 
 def _manifest(plan: Plan, out: Path) -> Manifest:
-    todo = f"run: ./invoke build --profile {plan.name}"
-    try:
-        manifest = Manifest.from_json((out / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no build in {out}", hint=todo) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BuildError(f"{out / MANIFEST} is not a manifest: {error}", hint=todo) from error
+    manifest = load(out, plan.name)
     if (manifest.profile, manifest.cluster) != (plan.name, plan.profile.cluster.name):
-        raise UsageError(f"{out} has a build of {manifest.profile}, not of {plan.name}", hint=todo)
+        hint = f"run: ./invoke build --profile {plan.name}"
+        raise UsageError(f"{out} has a build of {manifest.profile}, not of {plan.name}", hint=hint)
     return manifest
 
 
@@ -138,7 +133,6 @@ def _report(manifest: Manifest, out: Path) -> dict[str, Any] | None:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path)
     except OSError:
         return ""

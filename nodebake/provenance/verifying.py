@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nodebake.errors import InputError, UsageError
+from nodebake.formats.card.ranges import digest
+from nodebake.manifest import SPOOL
 from nodebake.pki import key_id
 from nodebake.provenance.envelope import PROVENANCE, opened
 from nodebake.provenance.signing import PREDICATE, REPORT, STATEMENT
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _LAB = REPORT.partition("/")[0]
 # Where the lab leaves more than its report, and publishing what it sent.
-_BESIDE = (f"{_LAB}/", ".published/")
+_BESIDE = (f"{_LAB}/", f"{SPOOL}/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,12 @@ def verify(out: Path, public: bytes, *, node: str = "") -> Verified:
 def _read(out: Path) -> bytes:
     try:
         return (out / PROVENANCE).read_bytes()
+    except NotADirectoryError as error:
+        hint = "name the directory of the build that it belongs to"
+        raise UsageError(f"{out} is a file, and what was signed is a whole build", hint=hint) from error
     except OSError as error:
+        if (out / "oci-layout").exists():
+            raise UsageError(f"{out} is a publication", hint=f"name it as one: file://{out}") from error
         raise UsageError(
             f"{out} has no {PROVENANCE}: it was not signed, or was built again since",
             hint="who built it runs: ./invoke sign --profile P",
@@ -101,8 +107,7 @@ def _wrong(out: Path, expected: Mapping[str, str]) -> Iterator[str]:
         if file.is_symlink() or not file.is_file():
             yield f"{path}: is missing"
             continue
-        with file.open("rb") as content:
-            got = hashlib.file_digest(content, "sha256").hexdigest()
+        got = digest(file)
         if got != sha256:
             yield f"{path}: was altered\n  signed {sha256}\n  is     {got}"
 

@@ -6,28 +6,28 @@ share is there once; a node's own part is a blob for itself, encrypted for whom 
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.errors import BuildError, InputError, SafetyError, UsageError
-from nodebake.formats.writing import private
-from nodebake.pipeline.result import MANIFEST
-from nodebake.publish.gathering import gather, read
-from nodebake.publish.joining import Kitchen, checked
+from nodebake.errors import BuildError, SafetyError, UsageError
+from nodebake.manifest import load
+from nodebake.publish.gathering import gather
 from nodebake.publish.looking import Published, look
 from nodebake.publish.place import PlaceError
+from nodebake.publish.place import blob as described
 from nodebake.publish.places import FORMS, opened, source
+from nodebake.publish.pulling import Pull, pull
 from nodebake.publish.splitting import Piece
-from nodebake.vault import check_identity, check_recipients
+from nodebake.publish.verifying import verify
+from nodebake.vault import check_recipients
 
 if TYPE_CHECKING:
-    from nodebake.manifest import Manifest
+    from pathlib import Path
+
     from nodebake.progress import Progress
     from nodebake.publish.gathering import Publication
-    from nodebake.publish.place import Blob, Place, Source
+    from nodebake.publish.place import Blob, Content, Place
 
 __all__ = [
     "FORMS",
@@ -41,6 +41,7 @@ __all__ = [
     "publish",
     "pull",
     "source",
+    "verify",
 ]
 
 # Small blobs cost a registry far away two or three answers each, and hardly any bytes.
@@ -81,24 +82,6 @@ class Sent:
     new: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
-    """What is pulled, and where to.
-
-    Attributes:
-        out: a directory; empty, new, or with other nodes of the same build; None for one that is named as
-            the profile is.
-        builds: the directory that such a one is in.
-        node: the only node that is wanted; empty for all.
-        identity: the file with age's private keys, if there is one.
-    """
-
-    out: Path | None
-    builds: Path
-    node: str = ""
-    identity: Path | None = None
-
-
 def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
     """Publish a build; what an interrupted try left there is not sent again.
 
@@ -109,7 +92,7 @@ def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
         BuildError: the place failed; there is no new publication then.
     """
     check_recipients(wanted.recipients)
-    nodes = len(read(wanted.out).nodes)
+    nodes = len(load(wanted.out).nodes)
     if bool(wanted.recipients) == wanted.plaintext:
         raise _open_to_all(wanted)
     try:
@@ -128,23 +111,6 @@ def publish(place: Place, wanted: Push, progress: Progress) -> Sent:
         _clean(place, publication)
     whole = sum(blob.size for blob in publication.blobs)
     return Sent(nodes=nodes, size=size, whole=whole, new=before != publication.index)
-
-
-def pull(place: Source, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
-    """Write what is published, its manifest last; return where it is, and the manifest.
-
-    Raises:
-        UsageError: nothing is published there, the node is not in it, or the identity is missing or wrong.
-        SafetyError: the directory has another build.
-        InputError: the place failed, or something there is not what it must be.
-        BuildError: a file could not be written.
-    """
-    if wanted.identity:
-        check_identity(wanted.identity)
-    try:
-        return _pull(place, wanted, progress)
-    except PlaceError as error:
-        raise InputError(str(error)) from error
 
 
 def _open_to_all(wanted: Push) -> SafetyError | UsageError:
@@ -174,8 +140,7 @@ def _send(place: Place, publication: Publication, progress: Progress, *, new: bo
     def send(blob: Blob) -> tuple[int, bool]:
         there = place.has(blob)
         if not there:
-            content = publication.blobs[blob]
-            place.put(blob, content.content() if isinstance(content, Piece) else content)
+            place.put(blob, _unchanged(blob, publication.blobs[blob]))
         return blob.size, there
 
     pool = ThreadPoolExecutor(_AT_ONCE)
@@ -195,33 +160,13 @@ def _send(place: Place, publication: Publication, progress: Progress, *, new: bo
     return size
 
 
-def _pull(place: Source, wanted: Pull, progress: Progress) -> tuple[Path, Manifest]:
-    published = look(place)
-    manifest = published.manifest
-    names = [name for name in manifest.nodes if wanted.node in {"", name}]
-    if not names:
-        hint = f"its nodes are {', '.join(manifest.nodes)}"
-        raise UsageError(f"{place.name} has no node {wanted.node}", hint=hint)
-    out = wanted.out or wanted.builds / manifest.profile
-    _refuse_another(out, published.text)
-    task = f"pulling from {place.name}"
-    progress.start(task, len(names))
-    with tempfile.TemporaryDirectory(dir=private(out), prefix=".pulled-") as scratch:
-        kitchen = Kitchen(
-            place=place, out=out, scratch=Path(scratch), epoch=manifest.epoch, identity=wanted.identity
-        )
-        for name in names:
-            kitchen.node(published.nodes[name], manifest.nodes[name])
-            progress.advance(task)
-    for path, blob in published.beside.items():
-        kitchen.write(path, checked(place, blob))
-    kitchen.write(MANIFEST, [published.text])
-    progress.finish(task)
-    return out, manifest
+def _unchanged(blob: Blob, content: Content | Piece) -> Content:
+    """Return what is sent for `blob`; not every place checks it, and files may change after they were hashed.
 
-
-def _refuse_another(out: Path, text: bytes) -> None:
-    """Leave a directory alone that has another build: its keys may be nowhere else."""
-    path = out / MANIFEST
-    if path.exists() and path.read_bytes() != text:
-        raise SafetyError(f"{out} has another build", hint="name another directory with --out")
+    Raises:
+        PlaceError: it is not what the descriptor says any more.
+    """
+    there = content.content() if isinstance(content, Piece) else content
+    if described(blob.media_type, there).digest != blob.digest:
+        raise PlaceError(f"{blob.digest} changed before it was sent", hint="see that nobody builds meanwhile")
+    return there

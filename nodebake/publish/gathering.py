@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from nodebake.errors import UsageError
 from nodebake.formats.packing import zstd_chunks
 from nodebake.formats.writing import part, private
-from nodebake.manifest import Manifest
-from nodebake.pipeline.outline import OUTLINE
-from nodebake.pipeline.result import MANIFEST, SUMS
+from nodebake.manifest import MANIFEST, OUTLINE, SPOOL, SUMS, load
 from nodebake.provenance import PROVENANCE
 from nodebake.provenance.signing import REPORT
 from nodebake.publish import documents
@@ -24,11 +21,9 @@ from nodebake.publish.splitting import Piece, Pieces, split
 from nodebake.vault import seal
 
 if TYPE_CHECKING:
+    from nodebake.manifest import Manifest
     from nodebake.progress import Progress
 
-# In the build's directory: nodes' own parts as they were sent, so that what was interrupted goes on with the
-# same bytes although age never encrypts anything the same way twice.
-SPOOL = ".published"
 BESIDE = (SUMS, OUTLINE, PROVENANCE, REPORT)
 """What may lie beside a manifest and tells of the build; none of it is secret."""
 
@@ -46,20 +41,6 @@ class Publication:
     index: bytes
 
 
-def read(out: Path) -> Manifest:
-    """Return the manifest of the build in `out`.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        return Manifest.from_json((out / MANIFEST).read_text())
-    except OSError as error:
-        raise UsageError(f"{out} has no build: {error.strerror}", hint="build first") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{out}/{MANIFEST} is no manifest: {error}", hint="build anew") from error
-
-
 def gather(out: Path, recipients: tuple[str, ...], progress: Progress) -> Publication:
     """Take the build in `out` apart.
 
@@ -73,7 +54,7 @@ def gather(out: Path, recipients: tuple[str, ...], progress: Progress) -> Public
         SafetyError: a file is not what the manifest says.
         OSError: as reading and writing do.
     """
-    manifest, text = read(out), (out / MANIFEST).read_bytes()
+    manifest, text = load(out), (out / MANIFEST).read_bytes()
     gatherer = _Gatherer(out=out, manifest=manifest, recipients=recipients, pieces=Pieces())
     manifests: dict[Blob, Content] = {}
     others: dict[Blob, Content] = {}

@@ -101,6 +101,10 @@ class Kitchen:
         pieces = {layer.digest: layer for layer in layers.layers if layer not in own}
         if len(own) != 1:
             raise damaged(self.place, recipe.node, "it has no part of its own")
+        used = {part.digest for file in recipe.files for part in file.parts if part.kind == "shared"}
+        if used != pieces.keys():
+            wrong = ", ".join(sorted(used ^ pieces.keys()))
+            raise damaged(self.place, recipe.node, f"its layers are not those of its recipe: {wrong}")
         with tempfile.TemporaryFile(dir=self.scratch) as packed:
             self._own(own[0], recipe.node, packed)
             packed.seek(0)
@@ -193,7 +197,4 @@ class _Node:
                     yield self.kitchen.taken(self.own, size, f"{self.node}'s own part")
 
     def _piece(self, part: Part) -> bytes:
-        layer = self.pieces.get(part.digest)
-        if layer is None:
-            raise damaged(self.kitchen.place, self.node, f"{part.digest} is not among its layers")
-        return self.kitchen.piece(layer, part.size)
+        return self.kitchen.piece(self.pieces[part.digest], part.size)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.errors import UsageError
-from nodebake.manifest import Manifest
-from nodebake.pipeline.result import MANIFEST
+from nodebake.manifest import MANIFEST, Manifest
 from nodebake.publish import documents
 from nodebake.publish.gathering import BESIDE
 from nodebake.publish.joining import damaged, fetch
@@ -24,12 +23,16 @@ class Published:
     Attributes:
         manifest: the build's.
         text: of `manifest.json`, as it was built.
+        index: the text of the index.
+        build: the build's own manifest.
         nodes: the manifest of each node, by name.
         beside: what lies beside it, such as its provenance, by path.
     """
 
     manifest: Manifest
     text: bytes
+    index: bytes
+    build: Blob
     nodes: dict[str, Blob]
     beside: dict[str, Blob]
 
@@ -54,7 +57,9 @@ def look(place: Source) -> Published:
         _check(manifest, found.nodes, files)
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(place, "the index", f"is no publication of ours ({error})") from error
-    return Published(manifest=manifest, text=text, nodes=found.nodes, beside=files)
+    return Published(
+        manifest=manifest, text=text, index=index, build=found.build, nodes=found.nodes, beside=files
+    )
 
 
 def _check(manifest: Manifest, nodes: dict[str, Blob], files: dict[str, Blob]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nodebake.formats.card.ranges import digest
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -121,14 +123,12 @@ def blob(
 ) -> Blob:
     """Return the descriptor of `content`."""
     if isinstance(content, bytes):
-        digest, size = hashlib.sha256(content).hexdigest(), len(content)
+        sha256, size = hashlib.sha256(content).hexdigest(), len(content)
     else:
-        with content.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = content.stat().st_size
+        sha256, size = digest(content), content.stat().st_size
     return Blob(
         media_type=media_type,
-        digest=f"sha256:{digest}",
+        digest=f"sha256:{sha256}",
         size=size,
         artifact_type=artifact_type,
         annotations=annotations or {},

@@ -6,7 +6,7 @@ import re
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from nodebake.errors import UsageError
 from nodebake.publish.folder import Folder
@@ -78,8 +78,15 @@ def _site(url: str, ca: Path | None) -> Site:
         raise UsageError(str(error)) from error
 
 
+def _split(url: str, flag: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{flag} {url} is no address: {error}", hint=f"it is one of {FORMS}") from error
+
+
 def _folder(url: str, flag: str) -> Place:
-    told = urlsplit(url)
+    told = _split(url, flag)
     if told.netloc not in {"", "localhost"} or not told.path.strip("/"):
         raise UsageError(f"{flag} {url} is no directory of this machine", hint="write file:///DIR")
     return Folder(directory=Path(unquote(told.path)))
@@ -105,7 +112,7 @@ def _registry(url: str, flag: str, ca: Path | None) -> Registry:
 def _bucket(url: str, flag: str, ca: Path | None) -> Bucket:
     from nodebake.publish.bucket import Bucket  # noqa: PLC0415 - slow to import
 
-    told = urlsplit(url)
+    told = _split(url, flag)
     if not told.netloc:
         raise UsageError(f"{flag} {url} names no bucket", hint="write s3://BUCKET/PREFIX")
     try:

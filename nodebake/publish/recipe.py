@@ -45,11 +45,6 @@ class Recipe:
     epoch: int
     files: tuple[File, ...]
 
-    @property
-    def own(self) -> int:
-        """Bytes of the node's own part."""
-        return sum(part.size for file in self.files for part in file.parts if part.kind == "own")
-
     def to_json(self) -> bytes:
         """Return the recipe's text; the same recipe gives the same bytes."""
         document = {"schema": SCHEMA, **asdict(self)}

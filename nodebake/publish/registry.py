@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -49,14 +49,15 @@ class Registry:
         self.name = f"{host}/{repository}{'@' if ':' in reference else ':'}{reference}"
         self._host, self._reference = host, reference
         self._login = login(host)
-        self._client = httpx.Client(
-            base_url=f"{'http' if plain else 'https'}://{_HUB.get(host, host)}/v2/{repository}/",
-            auth=Auth(self._login),
-            headers={"User-Agent": "nodebake", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(_SECONDS, connect=_CONNECT),
-            follow_redirects=True,
-            verify=trust(ca),
-        )
+        with self._told():
+            self._client = httpx.Client(
+                base_url=f"{'http' if plain else 'https'}://{_HUB.get(host, host)}/v2/{repository}/",
+                auth=Auth(self._login),
+                headers={"User-Agent": "nodebake", "Accept-Encoding": "identity"},
+                timeout=httpx.Timeout(_SECONDS, connect=_CONNECT),
+                follow_redirects=True,
+                verify=trust(ca),
+            )
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -92,7 +93,7 @@ class Registry:
 
     def read(self, blob: Blob) -> Iterator[bytes]:
         """Yield what a blob holds."""
-        with self._ask("GET", _path(blob), headers={"Accept": MANIFEST}) as response, self._told():
+        with self._ask("GET", _path(blob), headers={"Accept": MANIFEST}) as response:
             yield from response.iter_raw()
 
     def finish(self, index: bytes) -> None:
@@ -118,14 +119,12 @@ class Registry:
         accept: Collection[int] = (),
     ) -> Iterator[httpx.Response]:
         """Give the answer to a request; a fault that may pass is waited for."""
-        request = self._client.build_request(method, to, headers=headers, content=content)
-        response = self._answer(request)
-        try:
-            if response.is_error and response.status_code not in accept:
-                raise self._refused(response)
-            yield response
-        finally:
-            response.close()
+        with self._told():
+            request = self._client.build_request(method, to, headers=headers, content=content)
+            with closing(self._answer(request)) as response:
+                if response.is_error and response.status_code not in accept:
+                    raise self._refused(response)
+                yield response
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         for pause in _PAUSES:
@@ -140,14 +139,13 @@ class Registry:
                     return response
                 response.close()
             time.sleep(pause)
-        with self._told():
-            return self._client.send(request, stream=True)
+        return self._client.send(request, stream=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise failed(error, self._host) from error
 
     def _refused(self, response: httpx.Response) -> PlaceError:
@@ -196,7 +194,7 @@ def trust(ca: Path | None) -> ssl.SSLContext:
         raise PlaceError(f"--ca {ca} is no certificate: {error}") from error
 
 
-def failed(error: httpx.TransportError, host: str) -> PlaceError:
+def failed(error: Exception, host: str) -> PlaceError:
     """Return the error for a server that was not reached, or is not whom we trust."""
     why = _untrusted(error)
     if why:

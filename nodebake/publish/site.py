@@ -58,5 +58,5 @@ class Site:
                 if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
                     raise PlaceError(f"{response.url}: HTTP {response.status_code}")
                 yield response
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise failed(error, self.name) from error

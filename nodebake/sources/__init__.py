@@ -159,9 +159,7 @@ class Sources:
             carrier = vendored.Shelf(
                 progress=self._progress, directory=Path(self._mirror) if self._mirror else None
             )
-        if self._collect:
-            carrier = vendored.Collector(carrier=carrier, directory=self._collect)
-        return obtain.Obtainer(lock=lock, cache=cache, downloader=carrier)
+        return obtain.Obtainer(lock=lock, cache=cache, downloader=carrier, collect=self._collect)
 
     @property
     def progress(self) -> Progress:

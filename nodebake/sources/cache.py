@@ -3,7 +3,7 @@
 archives/<file name>      as downloaded, verified before it got this name
 objects/<sha256>          one program or library each
 resolved/<want>.json      which objects answer a want, and where they came from
-locks/                    one empty file per archive, for flock
+locks/                    one empty file per archive, for flock; and one for the whole cache
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import hashlib
 import json
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nodebake.errors import InputError
+from nodebake.errors import InputError, SafetyError
 from nodebake.manifest import UsedInput
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nodebake.sources.model import Linking
 
 CHUNK = 1 << 20
+SCRATCH = "making-"
+"""How directories begin, in the cache, for what is being made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,31 @@ class Resolved:
     linking: Linking
     files: Mapping[str, Stored]
     runtime: Mapping[str, Stored]
+
+
+@contextmanager
+def in_use(root: Path, *, alone: bool = False) -> Iterator[None]:
+    """Use a cache, together with whoever does; or alone, when nobody does.
+
+    A cache that can only be read is used all the same.
+
+    Raises:
+        SafetyError: it is wanted alone, and somebody uses it.
+    """
+    with ExitStack() as held:
+        try:
+            (root / "locks").mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((root / "locks/in-use").open("ab"))
+        except OSError:
+            if alone:
+                raise
+        else:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            except BlockingIOError as error:
+                hint = "wait until no build, image, boot or vendor runs"
+                raise SafetyError(f"the cache {root} is in use", hint=hint) from error
+        yield
 
 
 class Cache:
@@ -178,8 +205,8 @@ def remember(made: Path) -> None:
         _replace(_note(made), json.dumps(asdict(_look(made, digest(made)))).encode())
 
 
-def sound(made: Path, progress: Progress) -> bool:
-    """Tell whether a file that was made here is as it was made; one that is not is named and removed."""
+def intact(made: Path) -> bool:
+    """Tell whether a file that was made here is there, as it was made."""
     if not made.exists():
         return False
     try:
@@ -189,9 +216,19 @@ def sound(made: Path, progress: Progress) -> bool:
         return True
     if _look(made, stored.sha256) == stored:
         return True
-    if digest(made) == stored.sha256:  # the cache was copied
-        remember(made)
-        return True
+    if digest(made) != stored.sha256:
+        return False
+    remember(made)  # the cache was copied
+    return True
+
+
+def sound(made: Path, progress: Progress) -> bool:
+    """Tell what `intact` tells; a file that is there and is not as it was made is named, and removed.
+
+    Whoever calls this holds the file's lock.
+    """
+    if intact(made) or not made.exists():
+        return made.exists()
     progress.note(f"{made} was cut short or altered since it was made: it goes, and is made anew")
     made.unlink()
     return False

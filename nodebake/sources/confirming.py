@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from nodebake.errors import InputError, UsageError
 from nodebake.sources.download import Downloader, UnreachableError
 from nodebake.sources.lock import read
-from nodebake.sources.table import fill
+from nodebake.sources.table import fill, of_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -186,9 +186,7 @@ def _list_of(table: Mapping[str, Any], version: str, arch: str) -> str:
 
 
 def _filled(table: Mapping[str, Any], template: str, version: str, arch: str) -> str:
-    series = ".".join(version.split(".")[:2])
-    values = {"{version}": quote(version), "{series}": series, "{arch}": table["arches"][arch]}
-    return fill(template, values)
+    return fill(template, of_release(quote(version), table["arches"][arch]))
 
 
 def _known(release: Mapping[str, Any]) -> int:

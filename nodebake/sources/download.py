@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import time
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from nodebake.errors import InputError
-from nodebake.sources.cache import mismatch
+from nodebake.sources.cache import digest, mismatch
 
 if TYPE_CHECKING:
     import ssl
@@ -71,12 +70,12 @@ class Downloader:
         part = to.with_name(f"{to.name}.part")
         resumed = part.exists()
         self._complete(url, part, to.name, size)
-        got = _hash(part)
+        got = digest(part)
         if got != sha256 and resumed:
             # What an earlier build left may be of another file: only a whole download is evidence.
             part.unlink()
             self._complete(url, part, to.name, size)
-            got = _hash(part)
+            got = digest(part)
         if got != sha256:
             part.unlink()
             todo = "what its source has now is not the pinned file: try again later, or use --mirror"
@@ -208,8 +207,3 @@ def _unresolved(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

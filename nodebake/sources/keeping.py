@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nodebake.sources.cache import SCRATCH, in_use
 from nodebake.sources.lock import read
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _KINDS: Mapping[str, str] = {
     "stamps": "what makes a second build quick",
 }
 _PARTS = (".part", ".new")
+# Beginnings of what an interrupted command leaves; nobody uses the cache while it is pruned.
+_LEFT = (".", SCRATCH, "tmp", "vendoring-")
+_LOCKS = {"lock", "locks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,27 +60,38 @@ def shelves(root: Path, lock: Path) -> tuple[Shelved, ...]:
     answers = dict(_answers(root, pinned))
     found = []
     for kind, what in _KINDS.items():
-        paths = sorted((root / kind).iterdir()) if (root / kind).is_dir() else []
+        paths = sorted(path for path in _in(root / kind) if path.name not in _LOCKS)
         unused = tuple(path for path in paths if not _used(kind, path, pinned, answers))
         size = sum(_size(path) for path in paths)
         found.append(Shelved(kind=kind, what=what, count=len(paths), size=size, unused=unused))
-    return tuple(found)
+    left = tuple(sorted(path for path in _in(root) if path.name.startswith(_LEFT)))
+    what, size = "what was interrupted", sum(_size(path) for path in left)
+    return (*found, Shelved(kind="left over", what=what, count=len(left), size=size, unused=left))
 
 
-def prune(found: tuple[Shelved, ...]) -> int:
-    """Remove what is of no use; return its bytes.
+def prune(root: Path, lock: Path) -> tuple[tuple[Shelved, ...], int]:
+    """Remove what is of no use; return what there was, as `shelves` does, and how many bytes went.
 
     Raises:
+        InputError: the lock file cannot be read.
+        SafetyError: somebody uses the cache.
         OSError: something cannot be removed.
     """
-    unused = [path for one in found for path in one.unused]
-    size = sum(_size(path) for path in unused)
-    for path in unused:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    return size
+    with in_use(root, alone=True):
+        found = shelves(root, lock)
+        unused = [path for one in found for path in one.unused]
+        size = sum(_size(path) for path in unused)
+        for path in unused:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    return found, size
+
+
+def _in(directory: Path) -> Iterator[Path]:
+    if directory.is_dir():
+        yield from directory.iterdir()
 
 
 def _answers(root: Path, lock: Lock) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -93,7 +108,7 @@ def _answers(root: Path, lock: Lock) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _used(kind: str, path: Path, lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -> bool:
-    if path.name.endswith(_PARTS):
+    if path.name.endswith(_PARTS) or path.name.startswith(_LEFT):
         return False
     pins = [pin for pins in (lock.pins, lock.built) for pin in pins.values()]
     if kind == "archives":

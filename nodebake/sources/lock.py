@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from nodebake.errors import InputError
 from nodebake.sources.recipe import Recipe, recipes
-from nodebake.sources.table import Table, fill
+from nodebake.sources.table import Table, fill, of_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,9 +184,8 @@ def _pins(name: str, table: Table) -> dict[tuple[str, str, str], Pin]:
         for arch in release.texts("sha256"):
             if arch not in arches:
                 raise release.table("sha256").bad(arch, "is not among the arches")
-            series = ".".join(version.split(".")[:2])
-            filled = {"{version}": version, "{series}": series, "{arch}": arches[arch]}
-            there = fill(url, {**filled, "{version}": quote(version)})
+            filled = of_release(version, arches[arch])
+            there = fill(url, of_release(quote(version), arches[arch]))
             own = unquote(there.rpartition("/")[2])
             pins[name, version, arch] = Pin(
                 name=own if version in own else f"{name}-{version}-{own}",

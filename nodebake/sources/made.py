@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
+from nodebake.sources.cache import SCRATCH
 
 _FOLDER = "made"
 
@@ -40,7 +41,7 @@ def unpack(home: Path, mirror: str | None) -> bool:
     if packed is None or not packed.is_file():
         return False
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=SCRATCH) as scratch:
         try:
             run([find("tar", package="tar"), "--zstd", "-C", scratch, "-xf", packed], timeout=3600)
             (Path(scratch) / home.name).replace(home)

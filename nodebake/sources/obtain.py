@@ -16,6 +16,7 @@ from nodebake.sources import archive, elf, runtime
 from nodebake.sources.cache import Cache, Resolved, check
 from nodebake.sources.debian import Archive, Package
 from nodebake.sources.download import UnreachableError
+from nodebake.sources.vendored import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,11 +34,13 @@ class Obtainer:
         lock: the pins.
         cache: where everything goes.
         downloader: what fetches.
+        collect: a directory that gets a copy of what comes from Debian's archive; None for no copies.
     """
 
     lock: Lock
     cache: Cache
     downloader: Carrier
+    collect: Path | None = None
 
     def from_mirror(self, mirror: str, pin: Pin) -> str:
         """Bring the pinned file from the user's mirror into the cache; return why not, or nothing.
@@ -194,7 +197,10 @@ class Obtainer:
         return found[name]
 
     def _suite(self) -> Archive:
-        return Archive(settings=self.lock.debian, cache=self.cache, downloader=self.downloader)
+        carrier = self.downloader
+        if self.collect:  # what is pinned goes there by its name, from the cache
+            carrier = Collector(carrier=carrier, directory=self.collect)
+        return Archive(settings=self.lock.debian, cache=self.cache, downloader=carrier)
 
     def _download(self, url: str, pin: Pin) -> str:
         path = self.cache.archive(pin.name)

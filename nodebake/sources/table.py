@@ -75,6 +75,11 @@ _KINDS: Mapping[type, str] = {
 }
 
 
+def of_release(version: str, arch: str) -> Mapping[str, str]:
+    """Return what `fill` needs for a release: `arch` as upstream calls it."""
+    return {"{version}": version, "{series}": ".".join(version.split(".")[:2]), "{arch}": arch}
+
+
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Return `template` with every key of `values` replaced."""
     for key, value in values.items():

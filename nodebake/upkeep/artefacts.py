@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from nodebake.errors import BuildError
-from nodebake.manifest import Manifest
+from nodebake.manifest import MANIFEST, load
 from nodebake.pki import describe
 
 if TYPE_CHECKING:
@@ -35,13 +35,9 @@ def serials_in(out: Path) -> Mapping[str, frozenset[str]]:
     Raises:
         BuildError: the manifest or an artefact cannot be read.
     """
-    path = out / "manifest.json"
-    if not path.exists():
+    if not (out / MANIFEST).exists():
         return {}
-    try:
-        manifest = Manifest.from_json(path.read_text())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BuildError(f"{path} is not a manifest: {error}", hint="build again") from error
+    manifest = load(out)
     holders = {**manifest.nodes, OPERATOR: manifest.operator}
     found = {holder: _serials(out, artefacts) for holder, artefacts in holders.items()}
     return {holder: serials for holder, serials in found.items() if serials}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import tempfile
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from nodebake.bases import alpine, debian
 from nodebake.components import chosen
 from nodebake.errors import InputError, UsageError
 from nodebake.lab import debian as guest
+from nodebake.manifest import SUMS
 from nodebake.pipeline import imaging
 from nodebake.sources import Sources, Want, made
-from nodebake.sources.cache import Cache
+from nodebake.sources.cache import SCRATCH, Cache, digest, in_use
 from nodebake.sources.lock import read
 from nodebake.sources.vendored import copy
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from nodebake.plan import Plan
     from nodebake.progress import Progress
     from nodebake.sources.lock import Lock
-
-_SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +56,16 @@ def vendor(plan: Plan, options: Options, directory: Path, progress: Progress) ->
     directory.mkdir(parents=True, exist_ok=True)
     options.cache.mkdir(parents=True, exist_ok=True)
     whys = []
-    with tempfile.TemporaryDirectory(dir=options.cache, prefix="vendoring-") as scratch:
+    with in_use(options.cache), tempfile.TemporaryDirectory(dir=options.cache, prefix=SCRATCH) as scratch:
         shelf = _Shelf(options, directory, Path(scratch), progress)
         for bring in _steps(plan, options, shelf, progress):
             try:
                 bring()
             except InputError as error:
                 whys.append(str(error))
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != _SUMS)
-    lines = [f"{_sha256(path)}  {path.relative_to(directory).as_posix()}\n" for path in files]
-    (directory / _SUMS).write_text("".join(lines), encoding="utf-8")
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{digest(path)}  {path.relative_to(directory).as_posix()}\n" for path in files]
+    (directory / SUMS).write_text("".join(lines), encoding="utf-8")
     if whys:
         raise InputError("\n".join(whys), hint=f"all else is in {directory}")
     return Vendored(files=len(files), size=sum(path.stat().st_size for path in files))
@@ -156,8 +154,3 @@ def _debian(plan: Plan, options: Options, shelf: _Shelf, progress: Progress) -> 
 def _guest(options: Options, shelf: _Shelf, progress: Progress) -> None:
     guest.prepare(options.cache, progress, mirror=options.mirror)
     shelf.made(guest.home_in(options.cache))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,12 @@ def test_everything_a_profile_names_comes_along(tmp_path: Path) -> None:
     assert set(job.readable) == {tmp_path, tmp_path / "extra", tmp_path / "mirror"}
     assert set(job.writable) == {tmp_path / "out", tmp_path / "vault", ROOT / "cache"}
     assert job.variables == {"SOURCE_DATE_EPOCH": "7", "PHRASE": "secret"}
+    base = tmp_path / "release.tar.gz"
+    base.touch()
+    whole = replace(options, base=base, zst=True, offline=True)
+    imaging = container.job(resolve(str(profile)), whole, checkout=ROOT, images=True)
+    assert ("image", *job.arguments[1:], "--base", str(base), "--offline", "--zst") == imaging.arguments
+    assert base in imaging.readable
 
 
 def test_a_profile_elsewhere_brings_what_it_extends(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from nodebake.inspection import Finding, inspect
 from nodebake.progress import Silent
 from nodebake.tree import Tree, file
 from tests.components import EPOCH, authority, baked, plan_of
-from tests.need import need
+from tests.need import need, need_root
 from tests.unit import inputs, release
 
 if TYPE_CHECKING:
@@ -91,6 +92,24 @@ def test_a_virtual_machines_disk_says_what_it_is(cards: Path, tmp_path: Path) ->
     command.run([qemu_img, "convert", "-f", "raw", "-O", "qcow2", cards / "x-1.img", disk])
     finding = inspect(disk)
     assert ("qcow2", SAID) == (finding.kind, told(finding))
+
+
+def test_a_stick_that_can_only_be_read_is_enough(cards: Path, tmp_path: Path) -> None:
+    """What is unpacked to be looked into goes elsewhere than beside the file."""
+    need_root()
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    mount = need("mount", package="mount")
+    command.run([mount, "-t", "tmpfs", "-o", "size=200m", "none", stick])
+    try:
+        shutil.copyfile(cards / "x-1.img.zst", stick / "x-1.img.zst")
+        command.run([mount, "-o", "remount,ro", stick])
+        assert ("image-zst", SAID) == (
+            inspect(stick / "x-1.img.zst").kind,
+            told(inspect(stick / "x-1.img.zst")),
+        )
+    finally:
+        command.run([need("umount", package="mount"), stick])
 
 
 def test_the_ends_of_certificates_are_openssls(seeds: Path) -> None:

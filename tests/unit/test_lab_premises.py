@@ -86,7 +86,7 @@ def test_no_build_says_how_to_build(tmp_path: Path, plan: Plan) -> None:
         premises.read_manifest(plan, tmp_path)
     assert (
         2,
-        f"there are no artefacts in {tmp_path}\n  run: ./invoke build --profile vm",
+        f"{tmp_path} has no build\n  build first: ./invoke build --profile vm",
     ) == refusal(error)
 
 

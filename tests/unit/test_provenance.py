@@ -247,7 +247,7 @@ def test_what_is_not_as_built_is_not_signed(place: Path) -> None:
     with pytest.raises(BuildError, match="is not a manifest"):
         signed(place)
     manifest.unlink()
-    with pytest.raises(UsageError, match="there is no build"):
+    with pytest.raises(UsageError, match="has no build"):
         signed(place)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,10 +16,11 @@ import pytest
 from nodebake import command, pipeline
 from nodebake.errors import BuildError, InputError, NodebakeError, SafetyError, UsageError
 from nodebake.manifest import Manifest
-from nodebake.pki import public_half
+from nodebake.pki import new_key, public_half
 from nodebake.progress import Silent
 from nodebake.provenance import sign, verify
 from nodebake.publish import Pull, Push, Sent, opened, publish, pull, source
+from nodebake.publish import verify as verify_published
 from nodebake.vault import signing_key
 from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
@@ -254,6 +256,53 @@ def test_what_was_signed_verifies_where_it_is_pulled(first: Path, tmp_path: Path
     assert counted[1] > counted[2]
 
 
+@pytest.fixture
+def signed(first: Path, tmp_path: Path) -> tuple[Path, bytes]:
+    """Return a publication of a signed build, and the signer's public key."""
+    out, vault = (Path(shutil.copytree(first / one, tmp_path / one)) for one in ("apkovl", "vault/apkovl"))
+    key = signing_key(vault, cluster="edge")
+    sign(pipeline.resolve(str(first / "edge.yaml")), out, key)
+    send(out, f"file://{tmp_path}/published")
+    return tmp_path / "published", public_half(key)
+
+
+def test_what_is_published_verifies_where_it_is(signed: tuple[Path, bytes]) -> None:
+    """All nodes or one, pulled for the while; another key is told before anything is pulled."""
+    layout, public = signed
+    other = public_half(new_key("ed25519"))
+    with source(f"file://{layout}", "--from") as place:
+        whole, one = (verify_published(place, public, Silent(), node=node).files for node in ("", "x-1"))
+        assert whole > one
+        with pytest.raises(InputError, match="was signed with the key"):
+            verify_published(place, other, Silent())
+
+
+def test_a_flipped_byte_anywhere_in_what_is_published_is_noticed(signed: tuple[Path, bytes]) -> None:
+    """In the index or in any blob: an error of the input, which names the file or the digest."""
+    layout, public = signed
+    with source(f"file://{layout}", "--from") as place:
+        for path in (layout / "index.json", *sorted((layout / "blobs/sha256").iterdir())):
+            whole = path.read_bytes()
+            at = len(whole) // 2
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(InputError, match="the index" if path.parent == layout else path.name):
+                verify_published(place, public, Silent())
+            path.write_bytes(whole)
+        verify_published(place, public, Silent())
+
+
+def test_what_cannot_be_verified_is_told(first: Path, out: Path, tmp_path: Path) -> None:
+    """A publication that was not signed, a directory that is one, a file: each by its own words, exit 2."""
+    url, public = f"file://{tmp_path}/published", public_half(new_key("ed25519"))
+    send(out, url)
+    with source(url, "--from") as place, pytest.raises(UsageError, match="what is published was not signed"):
+        verify_published(place, public, Silent())
+    with pytest.raises(UsageError, match=rf"is a publication\n.*file://{tmp_path}/published"):
+        verify(tmp_path / "published", public)
+    with pytest.raises(UsageError, match="is a file, and what was signed is a whole build"):
+        verify(first / "apkovl/x-1/x-1.apkovl.tar.gz", public)
+
+
 def test_flash_pulls_first(first: Path, tmp_path: Path) -> None:
     """`flash --from --identity` has the node's files, as built, before it looks at the card."""
     shutil.copytree(first / "apkovl", tmp_path / "out")
@@ -312,10 +361,28 @@ def test_a_node_that_is_not_there_is_told(out: Path, tmp_path: Path) -> None:
         get(f"file://{tmp_path}/published", tmp_path / "pulled", "x-9")
 
 
-@pytest.mark.parametrize("url", ["", "/srv/here", "ftp://host/x", "file://host/x", "file:///"])
+@pytest.mark.parametrize(
+    "url", ["", "/srv/here", "ftp://host/x", "file://host/x", "file:///", "s3://[bad", "file://[bad"]
+)
 def test_no_place_is_told(url: str) -> None:
     """What names no place says which there are."""
     with pytest.raises(UsageError, match=r"--to.*\n.*file:///DIR"), opened(url, "--to"):
+        pass
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/edge", "http://[::1/edge", "http://\x7f/edge"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    """A web server's address with a slip in it is an error of ours, not a traceback."""
+    with pytest.raises(InputError, match="could not be reached"):
+        get(url, tmp_path / "pulled")
+
+
+def test_a_registrys_address_that_is_none_is_told() -> None:
+    """The same of a registry."""
+    with (
+        pytest.raises(UsageError, match="host:port could not be reached"),
+        opened("oci://host:port/a:b", "--to"),
+    ):
         pass
 
 
@@ -331,6 +398,35 @@ def test_a_full_disk_publishes_nothing(out: Path, tmp_path: Path) -> None:
         assert not (place / "published/index.json").exists()
     finally:
         command.run([need("umount", package="mount"), place])
+
+
+class Changing(Silent):
+    """A listener that changes files once everything was looked at, and before anything is sent."""
+
+    def __init__(self, pattern: str, out: Path) -> None:
+        self._pattern, self._out = pattern, out
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Change a byte of each."""
+        del total
+        for path in self._out.glob(self._pattern) if task.startswith("publishing") else ():
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize("pattern", [".published/*", "x-1/*"])
+def test_what_changes_before_it_is_sent_is_not_published(out: Path, tmp_path: Path, pattern: str) -> None:
+    """Somebody builds meanwhile: no place gets other bytes under a blob's name, and there is no index."""
+    wanted, changing = Push(out=out, plaintext=True), Changing(pattern, out)
+    with (
+        opened(f"file://{tmp_path}/published", "--to") as place,
+        pytest.raises(BuildError, match=r"(?s)changed before it was sent.*nothing was published"),
+    ):
+        publish(place, wanted, changing)
+    assert not (tmp_path / "published/index.json").exists()
+    for path in (tmp_path / "published/blobs/sha256").glob("*"):
+        assert path.name == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_another_tool_reads_the_directory(out: Path, tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nodebake import command
 from nodebake.bases import alpine
+from nodebake.errors import SafetyError
 from nodebake.progress import Silent
 from nodebake.sources import Sources
-from nodebake.sources.cache import digest
+from nodebake.sources.cache import Cache, digest, in_use
 from nodebake.sources.keeping import prune, shelves
 from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
@@ -125,6 +127,34 @@ def test_a_damaged_base_is_told_and_made_anew(tmp_path: Path) -> None:
     assert 1 == len(told.notes)
 
 
+def test_a_damaged_base_is_mended_under_its_lock(tmp_path: Path) -> None:
+    """Who finds damage waits for who is mending it, and then takes what that one made."""
+    need("mcopy", package="mtools")
+    need("mkfs.vfat", package="dosfstools")
+    medium, told, bases = (
+        release.tarball(tmp_path / "release.tar.gz", release.RPI),
+        Told(),
+        tmp_path / "bases",
+    )
+
+    def base() -> Path:
+        made = alpine.card(alpine.RPI, medium, "0" * 64, room=1, cache=bases, progress=told)
+        return made.boot.image
+
+    path = base()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with ThreadPoolExecutor(1) as pool:
+        with Cache(tmp_path).locked(path.name):
+            waiting = pool.submit(base)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            assert path.read_bytes() == whole[:-1]
+            path.write_bytes(whole)
+        assert waiting.result(timeout=60).read_bytes() == whole
+    assert [] == told.notes
+
+
 def test_builds_at_once_share_a_damaged_cache(tmp_path: Path) -> None:
     """Several processes find the same bad file; one of them has it again, and all of them what is pinned."""
     inputs.mirrored(tmp_path)
@@ -157,7 +187,10 @@ def test_what_no_pin_names_is_shown_and_goes(tmp_path: Path) -> None:
         cache / "objects" / ("1" * 64): "",
         cache / "resolved/etcd-3.4.0-host-etcd.pinned.json": json.dumps(old),
         cache / "resolved/rot.json": "{",
+        cache / "archives" / f".{NAME}.1.2": "",
         cache / "bases/alpine-rpi-0000-1-32.fat": "",
+        cache / "bases/making-root": "",
+        cache / "vendoring-cut-short": "",
         cache / "stamps/a.json": json.dumps({"out": str(tmp_path / "no-build")}),
     }
     for path, text in gone.items():
@@ -165,7 +198,21 @@ def test_what_no_pin_names_is_shown_and_goes(tmp_path: Path) -> None:
         path.write_text(text)
     found = shelves(cache, lock)
     assert gone.keys() == {path for one in found for path in one.unused}
-    prune(found)
-    assert kept == {path for path in cache.rglob("*") if path.is_file()}
+    prune(cache, lock)
+    assert kept | {cache / "locks/in-use"} == {path for path in cache.rglob("*") if path.is_file()}
     assert not any(one.unused for one in shelves(cache, lock))
     assert not any(one.count for one in shelves(tmp_path / "no-cache", lock))
+
+
+def test_nothing_goes_while_somebody_uses_the_cache(tmp_path: Path) -> None:
+    """Half a download may be a running build's: exit 4, and all stays; many use it at once."""
+    inputs.mirrored(tmp_path)
+    cache, lock = tmp_path / "cache", tmp_path / "sources.lock"
+    (cache / "archives").mkdir(parents=True)
+    half = cache / "archives" / f"{NAME}.part"
+    half.write_text("half")
+    with in_use(cache), in_use(cache), pytest.raises(SafetyError, match=f"{cache} is in use") as caught:
+        prune(cache, lock)
+    assert (4, "half") == (caught.value.exit_code, half.read_text())
+    prune(cache, lock)
+    assert not half.exists()
