@@ -23,7 +23,7 @@ from nodebake.formats.card.layout import LINUX, MIB, Partition, up
 from nodebake.manifest import UsedInput
 from nodebake.overlay import render
 from nodebake.sources import made
-from nodebake.sources.cache import Cache, remember, sound
+from nodebake.sources.cache import SCRATCH, Cache, digest, intact, remember, sound
 from nodebake.tree import Tree, file, merge, write_tar
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ _PACKAGES = (
     *("raspi-firmware", "dosfstools", "e2fsprogs", "fdisk", "iproute2", "openssh-server", "zstd"),
 )
 _COMPONENTS = "main,non-free-firmware"
+# Of the documentation the copyright stays: whoever gives programs on has to give their licences along.
 _WITHOUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+_WITH = "/usr/share/doc/*/copyright"
 _EPOCH = 1_735_689_600  # 2025, of every file; a node's clock starts from its own files
 # Room on the root besides what is there, and for a second kernel on the boot partition.
 _FREE, _KERNEL = 512 * MIB, 80 * MIB
@@ -84,9 +86,10 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
         OSError: as writing does.
     """
     home = cache / home_of(archive, given)
-    if not _whole(home, progress):
-        with Cache(cache).locked(home.name):
-            if not home.exists() and not made.unpack(home, archive.vendored):  # another build was not faster
+    if not all(intact(home / name) for name in _IMAGES):
+        cache.mkdir(parents=True, exist_ok=True)
+        with Cache(cache.parent).locked(home.name):
+            if not _whole(home, progress) and not made.unpack(home, archive.vendored):
                 _make(home, archive, given, progress)
     boot, root = (home / name for name in _IMAGES)
     whole = Partition(start=0, size=root.stat().st_size, kind=LINUX)
@@ -103,7 +106,7 @@ def _make(home: Path, archive: Archive, given: Path | None, progress: Progress) 
         raise made.needed(f"Debian {archive.suite} for the Raspberry Pi")
     task = f"making Debian {archive.suite} for the Raspberry Pi (once)"
     progress.start(task)
-    with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=SCRATCH) as scratch:
         root = given or _bootstrap(archive, Path(scratch))
         _partitions(root, Path(scratch), archive)
         (Path(scratch) / "made").replace(home)
@@ -142,12 +145,12 @@ def ready(given: Path | None) -> None:
 def home_of(archive: Archive, given: Path | None) -> str:
     """Return the name of the directory with what is made, which all that decides it is in."""
     if given:
-        told = _sha256(given)
+        told = digest(given)
     else:
         files = [(path, entry.content.decode()) for path, entry in merge(_seed(), _settings()).items()]
         wanted = asdict(archive)
         del wanted["vendored"], wanted["offline"]
-        told = json.dumps([wanted, _PACKAGES, _WITHOUT, files])
+        told = json.dumps([wanted, _PACKAGES, _WITHOUT, _WITH, files])
     return "debian-" + hashlib.sha256(f"{_MADE} {told}".encode()).hexdigest()[:32]
 
 
@@ -172,6 +175,7 @@ def _bootstrap(archive: Archive, scratch: Path) -> Path:
         *(f"--components={_COMPONENTS}", f"--include={','.join((*_PACKAGES, *archive.packages))}"),
         *(f"--keyring={keyring}" for _ in range(bool(keyring))),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _WITHOUT),
+        f"--dpkgopt=path-include={_WITH}",
         *("--dpkgopt=force-confold", "--dpkgopt=force-unsafe-io", "--skip=output/dev"),
         *('--aptopt=Acquire::Languages "none"', '--aptopt=APT::Install-Recommends "false"'),
         f"--essential-hook=tar-in {scratch / 'seed.tar'} /",
@@ -216,7 +220,7 @@ def _partitions(archive: Path, scratch: Path, told: Archive) -> None:
         version=(root / "etc/debian_version").read_text(encoding="utf-8").strip(),
         arch="aarch64",
         source=f"{told.mirror} {told.suite}",
-        sha256=_sha256(archive),
+        sha256=digest(archive),
     )
     (made / "used.json").write_text(json.dumps(asdict(used)), encoding="utf-8")
 
@@ -234,8 +238,3 @@ def _boot(firmware: Path, image: Path, name: str) -> None:
     fat.fill(image, files, epoch=_EPOCH)
     for path in firmware.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -12,16 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nodebake.bases.copyright import licence
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
 from nodebake.sources import archive
+from nodebake.sources.cache import SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nodebake.formats.card import Made
 
-_STATUS = "/var/lib/dpkg/status"
+_STATUS, _DOCS = "/var/lib/dpkg/status", "/usr/share/doc"
 _INDEX = "APKINDEX"
 
 
@@ -34,7 +36,7 @@ class Package:
         name: its name.
         version: as its system writes it.
         arch: as its system calls it.
-        licence: as its system states it; Debian's list has none.
+        licence: as its system states it; empty where it states none that a program could read.
         sha256: of the package's file, hexadecimal; Debian's list has none.
     """
 
@@ -57,7 +59,7 @@ def of_medium(boot: Made) -> tuple[Package, ...]:
     note = boot.image.with_suffix(".packages.json")
     with suppress(OSError, ValueError, TypeError):
         return tuple(Package(**row) for row in json.loads(note.read_bytes()))
-    with tempfile.TemporaryDirectory(dir=note.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=note.parent, prefix=SCRATCH) as scratch:
         run(
             [find("mcopy", package="mtools"), "-s", "-n", "-i", boot.image, "::/apks", scratch],
             env={"MTOOLS_SKIP_CHECK": "1"},
@@ -78,11 +80,27 @@ def of_root(root: Made) -> tuple[Package, ...]:
     """
     debugfs = find("debugfs", package="e2fsprogs")
     status = run([debugfs, "-R", f"cat {_STATUS}", root.image]).decode(errors="replace")
-    return tuple(
-        Package(system="debian", name=one["Package"], version=one["Version"], arch=one["Architecture"])
-        for one in _stanzas(status, ": ")
-        if one.get("Status", "").endswith(" installed")
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        run([debugfs, "-R", f"rdump {_DOCS} {scratch}", root.image])
+        docs = Path(scratch) / Path(_DOCS).name
+        return tuple(
+            Package(
+                system="debian",
+                name=one["Package"],
+                version=one["Version"],
+                arch=one["Architecture"],
+                licence=licence(_stanzas(_copyright(docs, one["Package"]), ":")),
+            )
+            for one in _stanzas(status, ": ")
+            if one.get("Status", "").endswith(" installed")
+        )
+
+
+def _copyright(docs: Path, package: str) -> str:
+    """Return a package's copyright file; its directory may be a link to another package's."""
+    folder = docs / package
+    path = (docs / folder.readlink().name if folder.is_symlink() else folder) / "copyright"
+    return path.read_text(errors="replace") if path.is_file() and not path.is_symlink() else ""
 
 
 def _on_medium(apks: Path) -> Iterator[Package]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 KIND, IMAGE_KIND = "sbom", "image-sbom"
 _DEB = ".deb"
 _NODE, _SERIAL = "node", "serialNumber"
+_AND = " AND "
+_UNSTATED = "NOASSERTION"
+"""SPDX's word for: whoever made it says nothing that a program could read."""
 _RUNTIMES = frozenset({"libc6"})
 _SYSTEMS = frozenset({"alpine-rpi", "alpine-virt", "debian"})
 
@@ -220,11 +223,20 @@ def _package(one: Package) -> Component:
     )
 
 
-def _licences(text: str) -> list[Any] | None:
-    """Return a licence as CycloneDX has it: an SPDX expression where it is one, and else a name."""
+def _licences(text: str) -> list[Any]:
+    """Return a licence as CycloneDX has it: an SPDX expression, or else each part of it by its id or name."""
     from cyclonedx.contrib.license.factories import LicenseFactory  # noqa: PLC0415 - slow to import
+    from cyclonedx.model.license import LicenseExpression  # noqa: PLC0415 - the same
 
-    return [LicenseFactory().make_from_string(text)] if text else None
+    factory = LicenseFactory()
+    whole = factory.make_from_string(text or _UNSTATED)
+    if isinstance(whole, LicenseExpression) or _AND not in text:
+        return [whole]
+    parts = map(factory.make_from_string, text.split(_AND))
+    # Beside others CycloneDX takes no expressions.
+    return [
+        factory.make_with_name(str(one.value)) if isinstance(one, LicenseExpression) else one for one in parts
+    ]
 
 
 def _artifact(item: Artifact) -> dict[str, Any]:

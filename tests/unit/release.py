@@ -88,11 +88,47 @@ Version: 2.41-12
 Description: GNU C Library
  Package: is what a description may say
 
+Package: libc-bin
+Status: install ok installed
+Architecture: arm64
+Version: 2.41-12
+
+Package: dbus
+Status: install ok installed
+Architecture: arm64
+Version: 1.16.2-2
+
+Package: zlib1g
+Status: install ok installed
+Architecture: arm64
+Version: 1:1.3-1
+
 Package: nano
 Status: deinstall ok config-files
 Architecture: arm64
 Version: 8.4-1
 """
+
+
+_HEAD = (
+    b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: us\n"
+)
+COPYRIGHT = {
+    "libc6": _HEAD
+    + b"""License: LGPL-2.1+ or Expat
+
+Files: a
+ b
+License: GPL-2
+
+License: GPL-2
+ The text, in which
+ License: is a word.
+""",
+    "dbus": _HEAD
+    + b"License: AFL-2.1 or GPL-2+\n\nFiles: b\nLicense: BSD-3-clause\n\nFiles: a\nLicense: public-domain\n",
+    "zlib1g": b"This package was debianized by somebody.\n\nLicense: see below\n",
+}
 
 
 def root(path: Path, firmware: Mapping[str, bytes] = FIRMWARE) -> Path:
@@ -103,6 +139,7 @@ def root(path: Path, firmware: Mapping[str, bytes] = FIRMWARE) -> Path:
         "etc/hostname": (b"localhost\n", 0o644, 0),
         "etc/shadow": (b"root:*:1::::::\n", 0o640, 42),
         "usr/bin/su": (b"su", 0o4755, 0),
+        **{f"usr/share/doc/{name}/copyright": (text, 0o644, 0) for name, text in COPYRIGHT.items()},
         **{f"boot/firmware/{name}": (content, 0o755, 0) for name, content in firmware.items()},
     }
     folders = {str(parent): 0o755 for name in files for parent in PurePosixPath(name).parents} | {
@@ -117,9 +154,10 @@ def root(path: Path, firmware: Mapping[str, bytes] = FIRMWARE) -> Path:
             member = tarfile.TarInfo(name)
             member.size, member.mode, member.gid = len(content), mode, group
             archive.addfile(member, io.BytesIO(content))
-        member = tarfile.TarInfo("lib")
-        member.type, member.linkname = tarfile.SYMTYPE, "usr/lib"
-        archive.addfile(member)
+        for name, target in (("lib", "usr/lib"), ("usr/share/doc/libc-bin", "libc6")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
     return path
 
 

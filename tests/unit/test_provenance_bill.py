@@ -111,11 +111,22 @@ def test_alpines_packages_are_in_an_images_bill(tmp_path: Path) -> None:
 
 
 def test_debians_packages_are_in_an_images_bill(tmp_path: Path) -> None:
-    """Those that dpkg calls installed, and no others."""
+    """Those that dpkg calls installed, and no others; with the licences that their own files state."""
     need("debugfs", package="e2fsprogs")
     path = on_a_pi(tmp_path, "debian", "[rootfs]")
     options = inputs.options(tmp_path, arch="aarch64", base=release.root(tmp_path / ROOT), node="x-1")
     pipeline.image(pipeline.resolve(str(path)), options=options, progress=Silent(), ask=None)
     found = bill(tmp_path / "out/x-1/x-1.img.cdx.json")
-    refs = {ref for ref in found if ref.startswith("pkg:deb/debian/")}
-    assert {"pkg:deb/debian/libc6@2.41-12?arch=arm64"} == refs
+    licences = {
+        one["name"]: [told.get("expression") or told["license"].popitem()[1] for told in one["licenses"]]
+        for ref, one in found.items()
+        if ref.startswith("pkg:deb/debian/")
+    }
+    libc = ["(LGPL-2.1-or-later OR MIT) AND GPL-2.0-only"]
+    assert licences == {
+        "libc6": libc,
+        "libc-bin": libc,  # its directory leads to the other's
+        "dbus": ["BSD-3-Clause", "(AFL-2.1 OR GPL-2.0-or-later)", "public-domain"],
+        "zlib1g": ["NOASSERTION"],  # written for people
+    }
+    assert "pkg:deb/debian/libc6@2.41-12?arch=arm64" in found
