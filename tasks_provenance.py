@@ -56,7 +56,7 @@ def sign(
         from nodebake.vault import signing_key as kept
 
         plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
-        own = console.path("--signing-key", signing_key).read_bytes() if signing_key else None
+        own = console.content("--signing-key", signing_key) if signing_key else None
         key = own or kept(options.vault, cluster=plan.profile.cluster.name, anew=new_key)
         verdict = provenance.sign(plan, options.out, key)
     console.say(console.signed_as_text(options.out, None if own else options.vault, key, verdict))

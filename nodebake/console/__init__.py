@@ -15,7 +15,7 @@ from nodebake.console.certificates import (
     rotated_as_text,
 )
 from nodebake.console.differences import differences_as_json, differences_as_text
-from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, duration, path, phrase, ssh
+from nodebake.console.flags import CACHE, CHECKOUT, Flags, ask, content, duration, path, phrase, ssh
 from nodebake.console.inputs import cache_as_text, confirmed_as_text, vendored_as_text
 from nodebake.console.members import adjusted_as_text, upgraded_as_text
 from nodebake.console.progress import Lines, bars
@@ -47,6 +47,7 @@ __all__ = [
     "certificates_as_json",
     "certificates_as_text",
     "confirmed_as_text",
+    "content",
     "differences_as_json",
     "differences_as_text",
     "duration",

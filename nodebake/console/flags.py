@@ -159,6 +159,18 @@ def path(flag: str, text: str) -> Path:
     return Path(text).absolute()
 
 
+def content(flag: str, text: str) -> bytes:
+    """Return what the file that a flag names holds.
+
+    Raises:
+        UsageError: it names none, or it cannot be read.
+    """
+    try:
+        return path(flag, text).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{flag} {text}: {error.strerror}") from error
+
+
 def phrase(whose: str, env: str, file: str, *, twice: bool) -> str:
     """Return a pass phrase: from an environment variable, the first line of a file, or the terminal.
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodebake.console.flags import CHECKOUT, path
+from nodebake.console.flags import CHECKOUT, content
 from nodebake.console.text import as_json, shown, table
 from nodebake.errors import UsageError
 
@@ -89,7 +89,7 @@ def verification_key(file: str, vault: str) -> bytes:
     from nodebake.vault import public_key  # noqa: PLC0415 - slow to import
 
     if file:
-        return path("--key", file).read_bytes()
+        return content("--key", file)
     told = vault or os.environ.get("NODEBAKE_VAULT", "")
     places = [Path(told).absolute()] if told else sorted((CHECKOUT / "vault").glob("*"))
     keys = [key for key in map(public_key, places) if key]

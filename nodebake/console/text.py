@@ -82,8 +82,9 @@ def published(place: str, sent: Sent) -> str:
 
 def pulled(out: Path, manifest: Manifest, node: str) -> str:
     """Return what was pulled, and where it is."""
-    nodes = node or f"{len(manifest.nodes)} nodes"
-    return f"{shown(out)}/ has {nodes} of {manifest.cluster}, as they were built"
+    nodes = f"{node} of {manifest.cluster}, as it was" if node else ""
+    nodes = nodes or f"{len(manifest.nodes)} nodes of {manifest.cluster}, as they were"
+    return f"{shown(out)}/ has {nodes} built"
 
 
 def shown(path: Path) -> Path:

@@ -172,5 +172,5 @@ def _write(descriptor: int, chunk: bytes) -> None:
 def failed(path: Path, error: OSError) -> BuildError:
     """Return the error for a file that could not be written."""
     return BuildError(
-        f"cannot write {path}: {error.strerror}", hint="files written before are whole; build again to go on"
+        f"cannot write {path}: {error.strerror}", hint="files written before are whole; run it again to go on"
     )

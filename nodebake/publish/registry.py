@@ -191,7 +191,8 @@ def trust(ca: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise PlaceError(f"--ca {ca} is no certificate: {error}") from error
+        why = error.strerror if isinstance(error, FileNotFoundError) else f"is no certificate: {error}"
+        raise PlaceError(f"--ca {ca}: {why}") from error
 
 
 def failed(error: Exception, host: str) -> PlaceError:
@@ -235,7 +236,9 @@ def _said(response: httpx.Response) -> str:
     try:
         response.read()
         errors = response.json()["errors"]
-        told = [" ".join(filter(None, (one.get("message"), str(one.get("detail") or "")))) for one in errors]
-        return f"{words}, {'; '.join(told)}"
+        told = [(one.get("message"), one.get("detail")) for one in errors]
+        # A list says which rights are missing, for programs.
+        said = [" ".join(str(word) for word in one if word and not isinstance(word, list)) for one in told]
+        return f"{words}, {'; '.join(said)}"
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
         return words

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodebake.command import PATH, run
+from nodebake.manifest import MANIFEST, SUMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +40,12 @@ class Difference:
 
 
 def compare(one: Path, other: Path) -> Difference | None:
-    """Return the first difference of two directories, by the files' names; None if there is none."""
+    """Return the first difference of two directories, by the files' names; None if there is none.
+
+    What only tells of the other files comes last: it differs when one of them does.
+    """
     ours, theirs = _files(one), _files(other)
-    for path in sorted(ours.keys() | theirs.keys()):
+    for path in sorted(ours.keys() | theirs.keys(), key=lambda path: (_tells(path), path)):
         if path not in ours or path not in theirs:
             return Difference(path=path, at=None)
         found = _unlike(path, ours[path], theirs[path])
@@ -57,6 +61,10 @@ def explain(one: Path, other: Path) -> str:
         return ""
     said = run([diffoscope, "--text", "-", one, other], accept=(0, 1)).decode(errors="replace")
     return "\n".join(said.splitlines()[:_LINES])
+
+
+def _tells(path: str) -> bool:
+    return path in {MANIFEST, SUMS} or path.endswith(".cdx.json")
 
 
 def _files(directory: Path) -> dict[str, Path]:

@@ -161,6 +161,16 @@ def test_the_last_lines_say_where_and_what_next(tmp_path: Path, monkeypatch: pyt
         (("plan", "--profile", "nosuch"), 2, "there is no profile 'nosuch'"),
         (("build", "--profile", "pi3", "--node", "nosuch"), 2, "pi3 has no node nosuch"),
         (("build", "--profile", "pi3", "--jobs", "-1"), 2, "--jobs -1 is not a number of nodes"),
+        (
+            ("verify", "--from", "build", "--key", "nosuch.pub"),
+            2,
+            "--key nosuch.pub: No such file or directory",
+        ),
+        (
+            ("verify", "--from", "oci://h", "--key", "README.md"),
+            2,
+            "--from oci://h names no tag in a registry",
+        ),
     ],
 )
 def test_wrong_arguments_end_with_2(arguments: tuple[str, ...], code: int, message: str) -> None:

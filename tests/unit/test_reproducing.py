@@ -126,6 +126,9 @@ def test_the_first_difference_is_named_by_file_and_byte(tmp_path: Path) -> None:
         (place / "x-1").mkdir(parents=True)
         (place / "x-1/a").write_bytes(bytes(3 << 20) + b"same")
     assert compare(one, other) is None
+    for number, place in enumerate((one, other)):
+        (place / "SHA256SUMS").write_text(str(number))
+    assert Difference(path="SHA256SUMS", at=0, ours=b"0", theirs=b"1") == compare(one, other)
     (other / "x-1/b").write_bytes(b"")
     assert Difference(path="x-1/b", at=None) == compare(one, other)
     (one / "x-1/a").write_bytes(bytes(3 << 20) + b"sane")
@@ -134,3 +137,16 @@ def test_the_first_difference_is_named_by_file_and_byte(tmp_path: Path) -> None:
     assert Difference(path="x-1/a", at=3 << 20, ours=b"", theirs=b"same") == compare(one, other)
     with pytest.raises(BuildError, match=r"differ: x-1/a differs from byte 3145728 on:  and 73 61 6d 65"):
         _same(one, other)
+
+
+def test_diffoscope_explains_a_difference(tmp_path: Path) -> None:
+    """Inside an archive it names the file and the line; ours names the archive and the byte."""
+    need("diffoscope", package="diffoscope-minimal")
+    for place, told in (("one", "etcd 1"), ("other", "etcd 2")):
+        (tmp_path / place).mkdir()
+        with tarfile.open(tmp_path / place / "x-1.apkovl.tar.gz", "w:gz") as archive:
+            member = tarfile.TarInfo("etc/motd")
+            member.size = len(told)
+            archive.addfile(member, io.BytesIO(told.encode()))
+    with pytest.raises(BuildError, match=r"(?s)x-1\.apkovl\.tar\.gz differs.*etc/motd.*-etcd 1.*\+etcd 2"):
+        _same(tmp_path / "one", tmp_path / "other")
