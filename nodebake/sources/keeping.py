@@ -26,7 +26,8 @@ _KINDS: Mapping[str, str] = {
 }
 _PARTS = (".part", ".new")
 # Beginnings of what an interrupted command leaves; nobody uses the cache while it is pruned.
-_LEFT = (".", SCRATCH, "tmp", "vendoring-")
+_LEFT = (SCRATCH, "vendoring-")
+_LEFT_INSIDE = (*_LEFT, ".", "tmp")
 _LOCKS = {"lock", "locks"}
 
 
@@ -108,7 +109,7 @@ def _answers(root: Path, lock: Lock) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _used(kind: str, path: Path, lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -> bool:
-    if path.name.endswith(_PARTS) or path.name.startswith(_LEFT):
+    if path.name.endswith(_PARTS) or path.name.startswith(_LEFT_INSIDE):
         return False
     pins = [pin for pins in (lock.pins, lock.built) for pin in pins.values()]
     if kind == "archives":
