@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
@@ -126,12 +126,13 @@ def copy_on_write(base: Path, to: Path) -> Path:
     return to
 
 
-def without_data(disk: Path) -> None:
-    """Take the last partition of `disk` away, and the room that it had: a node would make a new one there.
+def without_data(drive: Drive) -> Drive:
+    """Take the last partition of a disk away, and the room that it had: a node would make a new one there.
 
     Raises:
         BuildError: there is no other one.
     """
+    disk = drive.path
     sfdisk = find("sfdisk", package="fdisk")
     *kept, _ = json.loads(run([sfdisk, "--json", disk]))["partitiontable"]["partitions"]
     if not kept:
@@ -139,6 +140,7 @@ def without_data(disk: Path) -> None:
     run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk, str(len(kept) + 1)])
     with disk.open("r+b") as image:
         image.truncate((kept[-1]["start"] + kept[-1]["size"]) * _SECTOR)
+    return replace(drive, holds_data=False)
 
 
 def larger(disk: Path) -> None:

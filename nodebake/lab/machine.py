@@ -112,11 +112,10 @@ class Machine:
 
     def take_out(self, role: str) -> None:
         """Take the disks of `role` out before the next start; data may be a partition of another disk."""
-        for drive in self.hardware.drives:
-            if role == "data" and drive.holds_data:
-                without_data(drive.path)
-        kept = tuple(drive for drive in self.hardware.drives if drive.role != role)
-        self.hardware = replace(self.hardware, drives=kept)
+        kept = [drive for drive in self.hardware.drives if drive.role != role]
+        if role == "data":
+            kept = [without_data(drive) if drive.holds_data else drive for drive in kept]
+        self.hardware = replace(self.hardware, drives=tuple(kept))
 
     def pull_cable(self) -> None:
         """Take the network cable out; the guest sees that."""

@@ -92,13 +92,14 @@ def test_the_last_partition_is_the_one_for_data(tmp_path: Path) -> None:
     os.truncate(disk, 32 << 20)
     sfdisk = [need("sfdisk", package="fdisk"), "--quiet"]
     run([*sfdisk, disk], stdin=f"{before}start=12288, type=83\n".encode())
-    hardware.without_data(disk)
+    drive = Drive(path=disk, role="system", holds_data=True)
+    assert Drive(path=disk, role="system") == hardware.without_data(drive)
     told = json.loads(run([*sfdisk, "--json", disk]))["partitiontable"]["partitions"]
     assert [(2048, 2048), (4096, 6144)] == [(one["start"], one["size"]) for one in told]
     assert (4096 + 6144) * 512 == disk.stat().st_size
-    hardware.without_data(disk)
+    hardware.without_data(drive)
     with pytest.raises(BuildError, match="no partition for data"):
-        hardware.without_data(disk)
+        hardware.without_data(drive)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, "52:54:00:6e:00:01"), (300, "52:54:00:6e:01:2c")])
