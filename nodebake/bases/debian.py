@@ -47,7 +47,7 @@ _FREE, _KERNEL = 512 * MIB, 80 * MIB
 _HOURS = 2 * 3600
 _BLOCK = 4096
 # Counts up when the same packages would become other bytes here.
-_MADE = 1
+_MADE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +203,9 @@ def _partitions(archive: Path, scratch: Path, told: Archive) -> None:
     fake: list[str | Path] = [] if os.geteuid() == 0 else [find("fakeroot", package="fakeroot")]
     saving: list[str | Path] = [*fake, "-s", state, "--"] if fake else []
     run([*saving, "tar", "-C", root, "--numeric-owner", "-xpf", archive], timeout=_HOURS)
+    devices = root / "dev"  # mmdebstrap leaves it out with what is in it, and no system starts without
+    devices.mkdir(exist_ok=True)
+    devices.chmod(0o755)
     _boot(root / _FIRMWARE, made / "boot.fat", archive.name)
     paths = list(root.rglob("*"))
     names = sorted(path.relative_to(root).as_posix() for path in paths)

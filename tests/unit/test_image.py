@@ -316,7 +316,7 @@ def test_debian_has_a_root_between_boot_and_data(debian: Path, tmp_path: Path) -
 
 
 def test_debians_root_has_the_nodes_files_over_its_own(debian: Path, tmp_path: Path) -> None:
-    """As tar would lay them: owners, modes, links; what was there before keeps its own."""
+    """As tar would lay them: owners, modes, links; what was there before keeps its own; and /dev is there."""
     part = partition(debian / "out/x-1/x-1.img", 2, tmp_path)
     root = tmp_path / "root"
     root.mkdir()
@@ -328,6 +328,7 @@ def test_debians_root_has_the_nodes_files_over_its_own(debian: Path, tmp_path: P
     command.run(["tar", "-C", expected, "-xpf", debian / ROOT])
     shutil.rmtree(expected / "boot/firmware")
     (expected / "boot/firmware").mkdir()
+    (expected / "dev").mkdir(mode=0o755)
     archive = debian / "out/x-1/x-1.rootfs.tar.zst"
     command.run([need("zstd", package="zstd"), "-q", "-d", archive, "-o", tmp_path / "own.tar"])
     command.run(["tar", "-C", expected, "-xpf", tmp_path / "own.tar"])
