@@ -28,6 +28,7 @@ def inspected_as_text(file: Path, finding: Finding) -> str:
     """Return what a file is, what is in it and when its certificates expire."""
     size = sum(one.size for one in finding.files) / _MIB
     programs = [(f"/{one.path}", f"{one.size / _MIB:.1f} MiB", one.sha256) for one in finding.programs]
+    programs += [(f"/{path}", "beside it", digest) for path, digest in finding.beside.items()]
     certificates = [(one.not_after[:10], one.subject, f"/{one.path}") for one in finding.certificates]
     lines = [
         f"{shown(file)}: {finding.what} ({finding.kind})",

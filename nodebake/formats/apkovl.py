@@ -1,11 +1,13 @@
-"""An Alpine overlay, `<node>.apkovl.tar.gz`, and the board files for the FAT partition beside it.
+"""An Alpine overlay, `<node>.apkovl.tar.gz`, and what lies beside it on the boot medium.
 
 Read by mkinitfs' initramfs with busybox `tar -C $sysroot -zxvf`, whose listing goes to apk as the list of
-files to protect (initramfs-init.in, `unpack_apkovl`; apk-tools, `apk_db_read_overlay`).
+files to protect (initramfs-init.in, `unpack_apkovl`; apk-tools, `apk_db_read_overlay`). That happens at every
+boot, and into memory: what is large and no secret stays outside, and the node's nodebake-programs links it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from nodebake.errors import BuildError
 from nodebake.formats.packing import Prefix, Shared, gzip_member, is_open, pack
 from nodebake.formats.writing import artifact, private, twin
+from nodebake.tree import Tree, file, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
     from nodebake.components.contract import Baked
     from nodebake.manifest import Artifact
     from nodebake.plan import NodePlan, Plan
-    from nodebake.tree import Entry, Tree
+    from nodebake.tree import Entry
+
+PROGRAMS = "etc/nodebake/programs"
+"""The overlay's list of what lies outside it, as sha256sum writes it; the same one is on the medium."""
+MEDIUM = "nodebake"
+"""Directory on the boot medium with the programs, below it as below the node's root, and their list."""
 
 
 def write(
@@ -32,7 +40,7 @@ def write(
     epoch: int,
     shared: Shared,
 ) -> tuple[Artifact, ...]:
-    """Write the node's overlay and its board files.
+    """Write the node's overlay, its programs and its board files.
 
     Args:
         plan: the cluster.
@@ -46,7 +54,8 @@ def write(
         BuildError: a file lies at the top of the tree, or writing failed.
     """
     _refuse_top_level_files(baked.root)
-    common, own = baked.root.split()
+    root, boot = _parted(baked, shared)
+    common, own = root.split()
     overlay = artifact(
         "apkovl",
         out / f"{node.name}.apkovl.tar.gz",
@@ -55,7 +64,25 @@ def write(
         epoch=epoch,
         prefix=shared.prefix(common, "gzip") if len(common) else None,
     )
-    return overlay, *_board_files(baked.boot, out, epoch, shared)
+    return overlay, *_board_files(boot, out, epoch, shared)
+
+
+def _parted(baked: Baked, shared: Shared) -> tuple[Tree, Tree]:
+    """Return what is in the overlay and what is beside it."""
+    outside = {path: entry for path, entry in baked.root.items() if entry.shared and is_open(entry)}
+    if not outside:
+        return baked.root, baked.boot
+
+    def make() -> Entry:
+        rows = ((hashlib.sha256(entry.content).hexdigest(), path) for path, entry in outside.items())
+        return file("".join(f"{digest}  {path}\n" for digest, path in rows).encode())
+
+    listed = shared.once(("programs", tuple(outside.items())), make)
+    inside = {path: entry for path, entry in baked.root.items() if path not in outside}
+    beside = {f"{MEDIUM}/{path}": entry for path, entry in outside.items()}
+    return Tree(inside | {PROGRAMS: listed}), merge(
+        baked.boot, Tree(beside | {f"{MEDIUM}/{PurePosixPath(PROGRAMS).name}": listed})
+    )
 
 
 def _board_files(boot: Tree, out: Path, epoch: int, shared: Shared) -> tuple[Artifact, ...]:

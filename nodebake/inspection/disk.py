@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, UsageError
+from nodebake.formats.apkovl import MEDIUM
 from nodebake.formats.card.layout import FAT32_LBA, LINUX, SECTOR
 from nodebake.inspection.files import File, in_gzip, read
 from nodebake.inspection.finding import Finding, found
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _TABLE, _ENTRY, _SIGNATURE = 446, struct.Struct("<4xB3xII"), b"\x55\xaa"
 _SLOTS = 4
+_PROGRAM = 0o755  # of what links on the node lead to; a FAT has no modes
 _FATS = (0x06, 0x0B, FAT32_LBA, 0x0E)
 # Of a root, what was laid over it and tells about it: all of it would be a gigabyte.
 _TOLD = ("/etc", "/usr/local")
@@ -51,7 +53,8 @@ def inspect(image: Path, kind: str, what: str) -> Finding:
             inside.mkdir()
             if type_ in _FATS:
                 systems += _copied(image, start, inside)
-                files += _overlays(inside)
+                overlay = list(_overlays(inside))
+                files += [*overlay, *_programs(inside / MEDIUM)] if overlay else []
             elif type_ == LINUX:
                 files += _root(image, start, inside)
     root = {one.path: one for one in files}
@@ -77,10 +80,10 @@ def _partitions(image: Path) -> Iterator[tuple[int, int]]:
 def _copied(image: Path, start: int, to: Path) -> Iterator[str]:
     """Copy what tells of a node from a boot partition; yield what it says of the system on it."""
     mcopy = find("mcopy", package="mtools")
-    for name in ("*.apkovl.tar.gz", ".alpine-release"):
+    for name in ("*.apkovl.tar.gz", ".alpine-release", MEDIUM):
         # 1: there is none.
         run(
-            [mcopy, "-n", "-i", f"{image}@@{start}", f"::/{name}", to],
+            [mcopy, "-s", "-n", "-i", f"{image}@@{start}", f"::/{name}", to],
             accept=(0, 1),
             env={"MTOOLS_SKIP_CHECK": "1"},
         )
@@ -93,6 +96,15 @@ def _overlays(boot: Path) -> Iterator[File]:
     for path in sorted(boot.glob("*.apkovl.tar.gz")):
         with path.open("rb") as packed:
             yield from in_gzip(packed, path.name)
+
+
+def _programs(medium: Path) -> Iterator[File]:
+    """Yield what the overlay's list names, as it is on the disk."""
+    for path in sorted(medium.glob("*/**/*")):
+        if path.is_file():
+            with path.open("rb") as content:
+                place = path.relative_to(medium).as_posix()
+                yield read(place, content, mode=_PROGRAM, size=path.stat().st_size)
 
 
 def _root(image: Path, start: int, to: Path) -> Iterator[File]:

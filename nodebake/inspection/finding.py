@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nodebake.formats.apkovl import PROGRAMS
 from nodebake.pki import describe
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class Finding:
         """The large executables: what was baked in from elsewhere."""
         return tuple(one for one in self.files if one.mode & 0o111 and not one.content)
 
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """The digests of what lies beside an overlay on its boot medium, by place on the node."""
+        contents = {one.path: one.content for one in self.files}
+        lines = contents.get(PROGRAMS, b"").decode(errors="replace").splitlines()
+        told = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+        return {path: digest for path, digest in told.items() if path not in contents}
+
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it; no file's content, for some are secrets."""
         return {
@@ -70,6 +79,7 @@ class Finding:
                 {"path": one.path, "mode": f"{one.mode:04o}", "size": one.size, "sha256": one.sha256}
                 for one in self.files
             ],
+            "beside": dict(self.beside),
         }
 
 

@@ -194,7 +194,8 @@ def _genimage(place: Path, base: Path, node: Path) -> list[str | Path]:
     root = place / "root"
     root.mkdir()
     command.run(["tar", "-C", root, "-xzf", base])
-    for path in (*(node / "boot").iterdir(), *node.glob("*.apkovl.tar.gz")):
+    shutil.copytree(node / "boot", root, dirs_exist_ok=True)
+    for path in node.glob("*.apkovl.tar.gz"):
         shutil.copy(path, root)
     image = node / f"{node.name}.img"
     table = json.loads(command.run([command.find("sfdisk", package="fdisk"), "--json", image]))

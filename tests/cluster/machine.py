@@ -106,6 +106,11 @@ def _apkovl(built: Built, node: NodePlan, root: Path) -> None:
     # As the initramfs does it (mkinitfs, unpack_apkovl).
     busybox = need("busybox", package="busybox-static")
     run([busybox, "tar", "-C", root, "-zxf", built.out / node.name / f"{node.name}.apkovl.tar.gz"])
+    # The boot medium stays mounted; the node's own service links the programs on it.
+    run(["cp", "-R", built.out / node.name / "boot", root / "media/card"])
+    run(["chmod", "-R", "0755", root / "media/card"])  # as a FAT shows every file
+    lines = 'ebegin() { :; }; eend() { return "$1"; }; . /etc/init.d/nodebake-programs; start'
+    run(["chroot", root, "/bin/busybox", "sh", "-c", lines])
 
 
 def _nocloud(built: Built, node: NodePlan, root: Path) -> None:

@@ -48,6 +48,7 @@ def test_runlevels_are_complete(tmp_path: Path) -> None:
             "networking",
             "nodebake-clock",
             "nodebake-data",
+            "nodebake-programs",
             "seedrng",
             "sysctl",
             "syslog",

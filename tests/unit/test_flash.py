@@ -151,7 +151,10 @@ def test_card_that_was_used_before_becomes_the_image(built: Path, plan: Plan, tm
 
 
 def _boot(built: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (built / "out/x-1/boot").iterdir()}
+    boot = built / "out/x-1/boot"
+    return {
+        path.relative_to(boot).as_posix(): path.read_bytes() for path in boot.rglob("*") if path.is_file()
+    }
 
 
 def test_zeros_reach_the_card_where_a_copy_has_holes(built: Path, plan: Plan, tmp_path: Path) -> None:

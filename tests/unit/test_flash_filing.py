@@ -68,8 +68,7 @@ def own(built: Path, name: str) -> dict[str, bytes]:
     """Return what a node's card has besides the release."""
     node = built / "out" / name
     overlay = f"{name}.apkovl.tar.gz"
-    boot = {path.name: path.read_bytes() for path in (node / "boot").iterdir()}
-    return {overlay: (node / overlay).read_bytes(), **boot}
+    return {overlay: (node / overlay).read_bytes(), **files(node / "boot")}
 
 
 def test_card_gets_overlay_and_board_files(built: Path, plan: Plan, card: Path) -> None:

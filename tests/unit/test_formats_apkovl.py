@@ -46,9 +46,12 @@ def overlay(tmp_path: Path, written: tuple[Artifact, ...]) -> Path:
 
 
 def test_the_artifacts_are_named_by_kind_and_place(written: tuple[Artifact, ...]) -> None:
-    """One overlay, and the board's files below boot/."""
+    """One overlay; below boot/ the programs, with their list, and the board's files."""
     expected = [
         ("apkovl", "x-1/x-1.apkovl.tar.gz"),
+        ("boot", "x-1/boot/nodebake/programs"),
+        ("boot", "x-1/boot/nodebake/usr/local/bin/etcd"),
+        ("boot", "x-1/boot/nodebake/usr/local/bin/etcdctl"),
         ("boot", "x-1/boot/overlays/a.dtbo"),
         ("boot", "x-1/boot/usercfg.txt"),
     ]
@@ -69,6 +72,36 @@ def test_what_nodes_share_on_the_boot_partition_is_one_file(tmp_path: Path) -> N
     }
     assert links == {"k3s/images": 2, "usercfg.txt": 1}
     assert (tmp_path / "x-2/boot/k3s/images").read_bytes() == b"large"
+
+
+@pytest.mark.usefixtures("written")
+def test_programs_stay_outside_and_the_overlay_says_which(tmp_path: Path, overlay: Path) -> None:
+    """sha256sum finds beside the overlay what the list in it names; the same list lies there."""
+    medium = tmp_path / "x-1/boot/nodebake"
+    with tarfile.open(overlay) as archive:
+        packed = archive.extractfile("etc/nodebake/programs")
+        assert packed is not None
+        listed = packed.read()
+    (tmp_path / "list").write_bytes(listed)
+    checked = command.run(["sh", "-c", 'cd "$1" && sha256sum -c "$2"', "sh", medium, tmp_path / "list"])
+    assert b"usr/local/bin/etcd: OK\nusr/local/bin/etcdctl: OK\n" == checked
+    assert listed == (medium / "programs").read_bytes()
+
+
+def test_a_secret_stays_in_the_overlay(tmp_path: Path) -> None:
+    """Large or not, what not everybody may read keeps its mode, which a FAT would lose."""
+    cluster, secret = plan(tmp_path), file(b"snapshot", 0o600, shared=True)
+    (tmp_path / "x-1").mkdir()
+    tree = Tree(
+        {"var/lib/nodebake/snapshot.db": secret, "usr/local/bin/etcd": file(BINARY, 0o755, shared=True)}
+    )
+    shared = Shared(epoch=EPOCH)
+    apkovl.write(
+        cluster, cluster.nodes[0], Baked(root=tree), out=tmp_path / "x-1", epoch=EPOCH, shared=shared
+    )
+    with tarfile.open(tmp_path / "x-1/x-1.apkovl.tar.gz") as archive:
+        files = {member.name for member in archive if member.isfile()}
+    assert {"var/lib/nodebake/snapshot.db", "etc/nodebake/programs"} == files
 
 
 @pytest.mark.usefixtures("written")
@@ -99,7 +132,7 @@ def test_busybox_unpacks_it_as_the_initramfs_does(tmp_path: Path, overlay: Path)
     root.mkdir(mode=0o755)
     listing = command.run([busybox, "tar", "-C", root, "-zxvf", overlay]).decode().splitlines()
     assert [line for line in listing if "/" not in line] == []
-    assert (root / "usr/local/bin/etcd").read_bytes() == BINARY
+    assert (root / "usr/local/sbin/mine").read_bytes() == b"#!/bin/sh\n"
     modes = {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("root", "etc/etcd/pki", ".")}
     assert modes == {"root": 0o700, "etc/etcd/pki": 0o750, ".": 0o755}
     assert stat.S_IMODE((root / "etc/etcd/pki/server.key").stat().st_mode) == 0o600
@@ -124,7 +157,8 @@ def test_python_sees_one_archive(overlay: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         names = archive.getnames()
     assert names == list(dict.fromkeys(names))
-    assert set(names) == set(baked().root)
+    programs = {path for path, entry in baked().root.items() if entry.shared}
+    assert set(names) - {"etc/nodebake", "etc/nodebake/programs"} == set(baked().root) - programs
 
 
 def test_it_is_private(overlay: Path) -> None:
@@ -151,15 +185,14 @@ def test_a_node_without_shared_files_has_an_overlay_too(tmp_path: Path) -> None:
         assert archive.getnames() == ["etc", "etc/hostname"]
 
 
-def test_a_further_node_differs_only_behind_the_shared_part(tmp_path: Path) -> None:
-    """The binaries' bytes are the same in every overlay, and the own part is small."""
+def test_a_further_node_costs_only_its_own_part(tmp_path: Path) -> None:
+    """The programs are one file for all nodes, and the overlays are small."""
     cluster, shared = plan(tmp_path), Shared(epoch=EPOCH)
-    files = []
     for node in cluster.nodes:
         (tmp_path / node.name).mkdir()
         apkovl.write(cluster, node, baked(node.name), out=tmp_path / node.name, epoch=EPOCH, shared=shared)
-        files.append((tmp_path / node.name / f"{node.name}.apkovl.tar.gz").read_bytes())
-    size = shared.prefix(baked().root.split()[0], "gzip").size
-    assert len({data[:size] for data in files}) == 1
-    assert len({data[size:] for data in files}) == len(files)
-    assert all(len(data) - size < 64 << 10 for data in files)
+    folders = [tmp_path / node.name for node in cluster.nodes]
+    programs = {(folder / "boot/nodebake/usr/local/bin/etcd").stat().st_ino for folder in folders}
+    overlays = {next(folder.glob(PATTERN)).read_bytes() for folder in folders}
+    assert (1, len(folders)) == (len(programs), len(overlays))
+    assert all(len(data) < 64 << 10 for data in overlays)

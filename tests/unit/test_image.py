@@ -165,7 +165,8 @@ def test_the_boot_partition_has_the_release_and_the_node(first: Path, tmp_path: 
     """All of the release is read back, hidden files too, with the node's files in their places."""
     read = read_back(first / "out/x-1/x-1.img", tmp_path)
     own = on_node(first / "out/x-1")
-    assert set(own) == {"cmdline.txt", "usercfg.txt", "x-1.apkovl.tar.gz"}
+    programs = {f"nodebake/{path}" for path in ("programs", "usr/local/bin/etcd", "usr/local/bin/etcdctl")}
+    assert set(own) == {"cmdline.txt", "usercfg.txt", "x-1.apkovl.tar.gz"} | programs
     assert {**release.RPI, **own} == contents(read)
     assert (read / "cmdline.txt").read_bytes().count(b"\n") == 1
     assert (read / "boot/vmlinuz-rpi").stat().st_mtime == release.MADE

@@ -85,6 +85,15 @@ def test_what_an_alpine_node_gets_says_what_it_is(cards: Path, name: str, kind: 
     assert ("" if kind == "apkovl" else "Alpine alpine-rpi-3.20.3 240906") == finding.system
 
 
+def test_an_overlay_says_which_programs_lie_beside_it(cards: Path) -> None:
+    """By digest where the overlay is by itself; on a card they are read."""
+    beside = inspect(cards / "x-1.apkovl.tar.gz").beside
+    read = {one.path: one.sha256 for one in inspect(cards / "x-1.img").programs}
+    assert {"usr/local/bin/etcd", "usr/local/bin/etcdctl"} == set(beside)
+    assert beside == read
+    assert {} == inspect(cards / "x-1.img").beside
+
+
 def test_a_virtual_machines_disk_says_what_it_is(cards: Path, tmp_path: Path) -> None:
     """What QEMU likes best is read as well."""
     disk = tmp_path / "x-1.qcow2"

@@ -118,7 +118,11 @@ def _services(plan: Plan, *, grown: bool) -> dict[str, tuple[str, ...]]:
     if plan.init != "openrc":
         return {}
     profile = plan.profile
-    boot = [("nodebake-data", profile.machine.data), ("nodebake-users", profile.access.users)]
+    boot = [
+        ("nodebake-data", profile.machine.data),
+        ("nodebake-programs", "apkovl" in profile.outputs),
+        ("nodebake-users", profile.access.users),
+    ]
     default = [
         ("acpid", plan.board.firmware is None),
         ("chronyd", profile.network.ntp),
@@ -168,6 +172,7 @@ def _variants(plan: Plan, *, grown: bool) -> Iterator[str]:
         (f"ntp-{init}", profile.network.ntp),
         ("data", profile.machine.data or plan.needs.mounts),
         (f"partition-{init}", grown),
+        ("medium-openrc", "apkovl" in profile.outputs),
         (f"users-{init}", profile.access.users),
     ]
     yield from ("any", init)
