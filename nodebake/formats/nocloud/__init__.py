@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 SHARED, OWN = "shared.tar.gz", "node.tar.gz"
 _SLOT = 4096
-# All that is left for cloud-init's modules to do: the payload has accounts, keys and settings.
+# All that is left for cloud-init's modules to do: the payload has accounts, keys and settings. Network and
+# etcd wait for the first stage: what can be later is in the second. The name is set before any module runs.
 _MODULES = {
-    "cloud_init_modules": ["bootcmd", "growpart", "resizefs", "set_hostname"],
-    "cloud_config_modules": ["grub_dpkg"],
+    "cloud_init_modules": ["bootcmd"],
+    "cloud_config_modules": ["set_hostname", "growpart", "resizefs"],
     "cloud_final_modules": ["final_message"],
 }
 _END = pack(Tree({}), 0)
