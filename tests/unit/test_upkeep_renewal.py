@@ -165,6 +165,22 @@ def test_files_take_the_place_of_the_old_ones_and_keep_their_modes(built: Path, 
     assert not node.unpacked.exists()
 
 
+def test_a_link_to_the_boot_medium_gives_way(built: Path, tmp_path: Path) -> None:
+    """What was linked there is a file of the node's own then, and the medium keeps what it has."""
+    renew(built)
+    node = Node(built, tmp_path)
+    place, medium = node.root / PKI / "server.crt", tmp_path / "medium"
+    place.rename(medium)
+    place.symlink_to(medium)
+    before = medium.read_bytes()
+    node.apply()
+    assert (False, files(built / "out" / RENEWAL)[f"{PKI}/server.crt"]) == (
+        place.is_symlink(),
+        place.read_bytes(),
+    )
+    assert before == medium.read_bytes()
+
+
 def test_a_renewal_of_another_node_is_refused(built: Path, tmp_path: Path) -> None:
     """Nothing changes on a node that it is not for."""
     renew(built)
