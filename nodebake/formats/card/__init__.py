@@ -193,12 +193,13 @@ def _fill(image: Path, card: Card, own: Own, who: Identity, epoch: int) -> None:
 def _shared(image: Path, card: Card, own: Own) -> Shared:
     """Return where the image has nothing of the node's own."""
     found: list[Range] = []
-    made = [one for one in (card.boot, card.root) if one]
+    made, free = [one for one in (card.boot, card.root) if one], 0
     with image.open("rb") as disk:
         for one, partition in zip(made, card.partitions, strict=False):
             with one.image.open("rb") as base:
                 found += joined(likeness.unchanged(disk, base, one.ranges, at=partition.start))
-    return likeness.apart((*found, *likeness.located(image, own.contents())))
+            free = partition.start + one.ranges[-1].end  # own files are likely to lie behind the shared ones
+    return likeness.apart((*found, *likeness.located(image, own.contents(), hint=free)))
 
 
 def _placed(kind: str, new: Path, path: Path, epoch: int, shared: Shared) -> Artifact:

@@ -51,10 +51,9 @@ def members(archive: Path, start: int, end: int) -> Iterator[bytes]:
                 yield content.read()
 
 
-def located(disk: Path, contents: Iterable[bytes]) -> Iterator[Range]:
-    """Yield where `disk` has the contents, as far as it has them in large runs."""
+def located(disk: Path, contents: Iterable[bytes], *, hint: int = 0) -> Iterator[Range]:
+    """Yield where `disk` has the contents, as far as it has them in large runs; from `hint` on first."""
     with disk.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        hint = 0
         for content in contents:
             for found in _runs(mapped, content, hint):
                 hint = found.end
