@@ -63,3 +63,7 @@ def test_images_keep_what_they_are_told(tmp_path: Path, profile: str, scenario: 
     cluster.boot(scenario)
     assert ("passed", []) == cluster.verdict()
     assert_whole_images(cluster)
+    if profile == "pi3-debian":
+        consoles = [path.read_text(encoding="utf-8") for path in (cluster.out / "lab").glob("*.console.log")]
+        checked = [{name for name in ("ROOT", "DATA") if f"{name}: clean" in told} for told in consoles]
+        assert [{"ROOT", "DATA"}] * 3 == checked
