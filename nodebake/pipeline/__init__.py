@@ -80,6 +80,7 @@ def build(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
         InputError: an input could not be had or did not verify.
         BuildError: an artefact could not be made or written.
     """
+    _check(plan, options)
     with in_use(options.cache):
         manifest, until = _bake(plan, options, progress, ask)
     _leave_stamp(plan, options, until)
@@ -93,6 +94,7 @@ def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     artefacts are written all the same.
     """
     imaging.check(plan, options)
+    _check(plan, options)
     with in_use(options.cache):
         manifest, until = _bake(plan, options, progress, ask)
         ground = imaging.ground(plan, manifest, options, progress)
@@ -103,12 +105,17 @@ def image(plan: Plan, *, options: Options, progress: Progress, ask: Callable[[st
     return manifest
 
 
+def _check(plan: Plan, options: Options) -> None:
+    """See to what can be known before anything is fetched or written."""
+    workshop.nodes(plan, options.node)
+    check_first(options.vault, pki=plan.profile.pki, clock=options.epoch)
+
+
 def _bake(
     plan: Plan, options: Options, progress: Progress, ask: Callable[[str], str] | None
 ) -> tuple[Manifest, int]:
     """Return what was written, and when the first certificate in it expires."""
     nodes = workshop.nodes(plan, options.node)
-    check_first(options.vault, pki=plan.profile.pki, clock=options.epoch)
     # Before the vault is opened, so that a wrong input does not mint an authority first.
     supplies = workshop.supplies(plan, options, progress)
     with workshop.opened(plan, options, ask) as vault:
