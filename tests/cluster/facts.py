@@ -36,6 +36,9 @@ def facts(built: Built, name: str, directory: Path) -> Facts:
     """
     for archive in _archives(built, name):
         run(["tar", "-C", directory, "-xf", archive])
+    # Alpine runs these from its boot medium: on the node, links at the same places lead there.
+    for beside in built.out.glob(f"{name}/boot/nodebake/*/"):
+        run(["cp", "-R", beside, directory])
     epoch = json.loads((built.out / "manifest.json").read_text())["epoch"]
     config = yaml.safe_load((directory / "etc/etcd/conf.yml").read_text())
     found: Facts = {
