@@ -78,7 +78,7 @@ TOOLS = {
 }
 """Debian packages by the tool each has."""
 TOGETHER = ("cluster", "unit")
-"""Tests that run on two processors at once; the others measure, or start machines, and run alone."""
+"""Tests that run beside each other, and often wait; the others measure, or start machines, and run alone."""
 
 
 def provide(progress: Progress) -> None:
@@ -108,7 +108,7 @@ def play(tests: Path, only: str) -> int:
     """Run every test whose name matches `only`, and return pytest's exit code."""
     folders = [str(tests / name) for name in TOGETHER]
     ends = {
-        pytest.main([*folders, "-k", only, "--numprocesses=2", "--dist=loadfile"]),
+        pytest.main([*folders, "-k", only, "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]),
         pytest.main([str(tests), "-k", only, *(f"--ignore={folder}" for folder in folders)]),
     }
     return max(ends - {pytest.ExitCode.NO_TESTS_COLLECTED}, default=pytest.ExitCode.NO_TESTS_COLLECTED)

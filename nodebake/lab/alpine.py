@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodebake.formats.card import Card
-    from nodebake.lab.bench import Options
+    from nodebake.lab.options import Options
     from nodebake.manifest import Manifest
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress

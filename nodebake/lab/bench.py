@@ -25,48 +25,10 @@ if TYPE_CHECKING:
     from nodebake.lab.guest import Guest
     from nodebake.lab.hardware import Hardware
     from nodebake.lab.network import Network
+    from nodebake.lab.options import Options
     from nodebake.manifest import Manifest
-    from nodebake.pipeline import Options as BuildOptions
     from nodebake.plan import NodePlan, Plan
     from nodebake.progress import Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a run is told besides its plan.
-
-    Attributes:
-        out: the build's directory; the report goes to `lab/` in it.
-        lock: `sources.lock`.
-        cache: verified downloads, and the guest system.
-        base: the operating system's release, where machines boot from one; by default the pinned one.
-        mirror: a directory or URL that has the inputs, asked first.
-        offline: whether the network is never asked.
-        scenario: a name in `SCENARIOS`, or several with commas between them.
-        patience: seconds without success after which silence is failure.
-    """
-
-    out: Path
-    lock: Path
-    cache: Path
-    base: Path | None = None
-    mirror: str | None = None
-    offline: bool = False
-    scenario: str = "cold"
-    patience: float = 900
-
-    @classmethod
-    def of(cls, build: BuildOptions, *, scenario: str) -> Options:
-        """Return the options of a run with what a build of the same profile is told."""
-        return cls(
-            out=build.out,
-            lock=build.lock,
-            cache=build.cache,
-            base=build.base,
-            mirror=build.mirror,
-            offline=build.offline,
-            scenario=scenario,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

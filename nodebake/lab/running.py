@@ -10,7 +10,7 @@ from nodebake.command import run
 from nodebake.errors import BuildError, NodebakeError
 from nodebake.lab import disks, premises, report
 from nodebake.lab.accelerator import emulator
-from nodebake.lab.bench import Bench, Options, prepare
+from nodebake.lab.bench import Bench, prepare
 from nodebake.lab.network import private_network
 from nodebake.lab.record import Event, Floor, Record, Timeline
 from nodebake.lab.scenarios import SCENARIOS, check_playable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nodebake.lab.machine import Machine
+    from nodebake.lab.options import Options
     from nodebake.lab.rack import Rack
     from nodebake.manifest import Artifact, Manifest
     from nodebake.plan import Plan
