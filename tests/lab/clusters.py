@@ -40,6 +40,8 @@ _COMPONENTS = {
     "flannel": "flannel: {}",
     "k3s": f"k3s: {{version: {k3s_stub.VERSION}, servers: [etcd-1, etcd-2], agents: [etcd-3]}}",
 }
+# k3s has to be told the very interface: Debian names it by its place, which comes after those of three disks.
+_INTERFACES = {("debian", "k3s"): "enp0s4"}
 _SYSTEMS = {
     "debian": {"memory": "768MiB", "interface": "en*", "output": "nocloud"},
     "alpine": {"memory": "512MiB", "interface": "eth0", "output": "apkovl"},
@@ -108,6 +110,7 @@ def build(
 ) -> Cluster:
     """Build a cluster in the directory `home`, with one component besides etcd if that is named."""
     settings = {**_SYSTEMS[system], "arch": arch, "more": _COMPONENTS[component]}
+    settings["interface"] = _INTERFACES.get((system, component), settings["interface"])
     (home / "lab.yaml").write_text(_PROFILE.format(os=system, **settings), encoding="utf-8")
     plan = pipeline.resolve(str(home / "lab.yaml"))
     if component == "flannel":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake.errors import BuildError
-from tests.lab.clusters import Cluster, build, need_lab
+from tests.lab.clusters import Cluster, build, need_lab, when_asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster
         ("flannel", "staggered,power-cut"),
         ("", "no-clock"),
         ("", "no-data-disk,wrong-card"),
+        when_asked_for("k3s", "power-cut"),
     ],
 )
 def test_the_cluster_gets_through(cluster: Callable[[str], Cluster], component: str, scenario: str) -> None:
