@@ -31,6 +31,13 @@ FIRST = 24576
 SIZE = 128 * MIB // SECTOR
 WHOLE = ("83", FIRST, SIZE - FIRST)
 UNIQUE = identity("edge", "m1").data
+_BUSY_TWICE = """
+tries=0
+blockdev() {
+    if [ "$1" = --rereadpt ] && [ $((tries += 1)) -lt 3 ]; then return 1; fi
+    command blockdev "$@"
+}
+"""
 
 
 @pytest.fixture
@@ -247,3 +254,12 @@ def test_busy_disk_is_finished_at_the_next_start(node: Alpine, tmp_path: Path) -
     _start(node, made)
     assert WHOLE == made.partition(2)
     assert f"{LABEL}: 11/" in made.check(2)
+
+
+def test_who_looks_at_a_partition_for_a_moment_is_waited_for(node: Alpine, tmp_path: Path) -> None:
+    """A kernel that refuses the new table twice, as udev has a partition open, gets it all the same."""
+    made = _imaged(tmp_path)
+    script = node.root / "etc/init.d" / SERVICE
+    script.write_text(f"{script.read_text()}{_BUSY_TWICE}")
+    assert "in use" not in _start(node, made)
+    assert WHOLE == made.partition(2)
