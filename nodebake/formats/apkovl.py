@@ -7,13 +7,12 @@ boot, and into memory: what is large and no secret stays outside, and the node's
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError
-from nodebake.formats.packing import Prefix, Shared, gzip_member, is_open, pack
+from nodebake.formats.packing import Shared, gzip_member, is_open, pack
 from nodebake.formats.writing import artifact, private, twin
 from nodebake.tree import Tree, file, merge
 
@@ -72,12 +71,8 @@ def _parted(baked: Baked, shared: Shared) -> tuple[Tree, Tree]:
     outside = {path: entry for path, entry in baked.root.items() if entry.shared and is_open(entry)}
     if not outside:
         return baked.root, baked.boot
-
-    def make() -> Entry:
-        rows = ((hashlib.sha256(entry.content).hexdigest(), path) for path, entry in outside.items())
-        return file("".join(f"{digest}  {path}\n" for digest, path in rows).encode())
-
-    listed = shared.once(("programs", tuple(outside.items())), make)
+    rows = ((shared.plain(entry).sha256.hexdigest(), path) for path, entry in outside.items())
+    listed = file("".join(f"{digest}  {path}\n" for digest, path in rows).encode())
     inside = {path: entry for path, entry in baked.root.items() if path not in outside}
     beside = {f"{MEDIUM}/{path}": entry for path, entry in outside.items()}
     return Tree(inside | {PROGRAMS: listed}), merge(
@@ -100,8 +95,7 @@ def _board_file(path: Path, entry: Entry, root: Path, epoch: int, shared: Shared
         return artifact("boot", path, entry.content, root=root, epoch=epoch)
 
     def write() -> Artifact:
-        whole = Prefix.of(entry.content, closed=() if is_open(entry) else (0,))
-        return artifact("boot", path, b"", root=root, epoch=epoch, prefix=whole)
+        return artifact("boot", path, b"", root=root, epoch=epoch, prefix=shared.plain(entry))
 
     first = shared.once(("boot", root, path.name, entry), write)
     return twin(first, path, (entry.content,), root=root, epoch=epoch)

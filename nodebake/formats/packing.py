@@ -94,6 +94,11 @@ class Shared:
                 raise
         return future.result()
 
+    def plain(self, entry: Entry) -> Prefix:
+        """Return a file's content as it is, the beginning of a file with nothing behind it."""
+        closed = () if is_open(entry) else (0,)
+        return self.once(("plain", entry), lambda: Prefix.of(entry.content, closed=closed))
+
     def prefix(self, tree: Tree, codec: Codec) -> Prefix:
         """Return `tree` as the compressed beginning of a tar archive, without its end.
 

@@ -155,8 +155,8 @@ class Bakery:
 
         def make() -> bill.Bill:
             used = [one for each in self.fetched.values() for one in each.used]
-            contents = {path: entry.content for path, entry in programs.items()}
-            return bill.bill(self.plan, used, contents, licences=self.licences, epoch=self.epoch)
+            digests = {path: shared.plain(entry).sha256.hexdigest() for path, entry in programs.items()}
+            return bill.bill(self.plan, used, digests, licences=self.licences, epoch=self.epoch)
 
         return shared.once(("bill", tuple(programs.items())), make)
 

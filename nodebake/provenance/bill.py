@@ -7,7 +7,6 @@ Source: https://cyclonedx.org/docs/1.6/json/
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import uuid
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ class Bill:
 def bill(
     plan: Plan,
     used: Iterable[UsedInput],
-    programs: Mapping[str, bytes],
+    programs: Mapping[str, str],
     *,
     licences: Mapping[str, str],
     epoch: int,
@@ -95,7 +94,7 @@ def bill(
     Args:
         plan: the cluster.
         used: the inputs that were baked in.
-        programs: the files taken from them, by their place on the node.
+        programs: SHA-256 of the files taken from them, hexadecimal, by their place on the node.
         licences: SPDX expressions by the inputs' names.
         epoch: seconds since 1970.
     """
@@ -104,9 +103,9 @@ def bill(
             "bom-ref": f"file:/{path}",
             "type": "file",
             "name": f"/{path}",
-            "hashes": _hashes(hashlib.sha256(content).hexdigest()),
+            "hashes": _hashes(sha256),
         }
-        for path, content in programs.items()
+        for path, sha256 in programs.items()
     ]
     document = _document([_input(one, licences.get(one.name, "")) for one in used], epoch)
     document["components"] += files

@@ -126,6 +126,9 @@ def test_shipped_profile_runs_under_openrc_from_the_boot_medium(tmp_path: Path, 
         _serves(first, times=2)
         first.stop()
         assert not first.alive()
+        shutil.rmtree(cluster.machines[names[0]].root / "media/card/nodebake")
+        first.start()
+        until("k3s says what is missing", lambda: "there is no program /usr/local/bin/k3s" in first.log())
     shutil.rmtree(tmp_path)
 
 
@@ -138,5 +141,5 @@ def _lies_where_it_costs_no_memory(machine: Machine) -> None:
     mounts = run(["nsenter", f"--mount=/proc/{box.holder.pid}/ns/mnt", "cat", "/proc/self/mounts"]).decode()
     assert all(f"{machine.root}{place} " in mounts for place in ("/var/lib/kubelet", "/var/log/pods"))
     assert box.run("cat", f"/data/{TLS}").startswith(b"-----BEGIN")
-    for link in ("/usr/local/bin/k3s", "/data/k3s/agent/images/k3s-airgap-images.tar.zst"):
-        assert box.run("readlink", link).startswith(b"/media/card/k3s/")
+    for link in ("/usr/local/bin/kubectl", "/data/k3s/agent/images/k3s-airgap-images.tar.zst"):
+        assert box.run("readlink", "-f", link).startswith(b"/media/card/nodebake/usr/local/")

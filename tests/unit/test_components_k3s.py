@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nodebake.tree import Tree
 
 TLS = "etc/rancher/k3s/tls"
+PROGRAM, IMAGES = "usr/local/bin/k3s", "usr/local/share/nodebake/k3s-airgap-images.tar.zst"
 
 
 def _plan(directory: Path, **changes: Any) -> Plan:  # noqa: ANN401 - any section
@@ -28,11 +29,6 @@ def _plan(directory: Path, **changes: Any) -> Plan:  # noqa: ANN401 - any sectio
 def _config(tree: Tree) -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load(text(tree, "etc/rancher/k3s/config.yaml"))
     return read
-
-
-def _boot(plan: Plan, name: str) -> set[str]:
-    node = plan.node(name)
-    return {path for path, entry in k3s.bake(plan, node, materials(plan, node)).boot.items() if entry.content}
 
 
 def test_without_the_section_nothing_is_asked_for(tmp_path: Path) -> None:
@@ -118,12 +114,21 @@ def test_secrets_are_closed_to_others(tmp_path: Path) -> None:
     assert len([path for path in secret if TLS in path]) == 6
 
 
-def test_diskless_nodes_take_programs_from_the_boot_medium(tmp_path: Path) -> None:
-    """Images would fill the memory; data, and what k3s keeps elsewhere, go to the data partition."""
+def test_programs_and_images_are_what_a_format_may_put_beside_its_archive(tmp_path: Path) -> None:
+    """On servers and agents, whatever their system: the same for all nodes, and no secret."""
+    for plan in (_plan(tmp_path), _plan(tmp_path, **DEBIAN)):
+        for name in ("m1", "m3"):
+            tree = baked(plan, name)
+            large = [tree[path] for path in (PROGRAM, IMAGES)]
+            assert [(True, 0o755), (True, 0o644)] == [(one.shared, stat.S_IMODE(one.mode)) for one in large]
+            links = {tree[f"usr/local/bin/{alias}"].content for alias in ("kubectl", "crictl", "ctr")}
+            assert {b"k3s"} == links
+
+
+def test_diskless_nodes_keep_what_grows_on_the_data_partition(tmp_path: Path) -> None:
+    """It would fill the memory: data, and what k3s keeps elsewhere."""
     plan = _plan(tmp_path)
-    assert {"k3s/k3s", "k3s/k3s-airgap-images.tar.zst"} == _boot(plan, "m1") == _boot(plan, "m3")
     tree = baked(plan)
-    assert "usr/local/bin/k3s" not in tree
     settings = text(tree, "etc/nodebake/k3s").splitlines()
     assert {'DATA_DIR="/data/k3s"', 'DATA_MOUNT="/data"'} <= set(settings)
     assert 'KEPT="/var/lib/kubelet /var/log/pods"' in settings
@@ -139,14 +144,10 @@ def _whole_boot(plan: Plan) -> Tree:
     return board.bake(plan, node, materials(plan, node)).boot
 
 
-def test_other_nodes_have_them_on_their_disk(tmp_path: Path) -> None:
-    """Under the names and in the units that k3s's own installer writes."""
+def test_other_nodes_have_the_units_of_k3ss_installer(tmp_path: Path) -> None:
+    """Under its names, and with data where they are on a disk anyhow."""
     plan = _plan(tmp_path, **DEBIAN)
     tree, agent = baked(plan), baked(plan, "m3")
-    assert set() == _boot(plan, "m1")
-    assert 0o755 == stat.S_IMODE(tree["usr/local/bin/k3s"].mode)
-    assert "usr/local/share/nodebake/k3s-airgap-images.tar.zst" in tree
-    assert b"k3s" == tree["usr/local/bin/kubectl"].content
     server = text(tree, "etc/systemd/system/k3s.service").splitlines()
     assert {"Type=notify", "TimeoutStartSec=infinity", "KillMode=process", "Delegate=yes"} <= set(server)
     assert "After=network.target etcd.service data.mount" in server
@@ -160,8 +161,9 @@ def test_images_can_be_left_to_a_registry(tmp_path: Path) -> None:
     """Then nothing of them is fetched."""
     plan = _plan(tmp_path, k3s={**K3S, "airgap": False})
     assert ["k3s"] == [want.name for want in k3s.wants(plan)]
-    assert {"k3s/k3s"} == _boot(plan, "m1")
-    assert 'IMAGES=""' in text(baked(plan), "etc/nodebake/k3s").splitlines()
+    tree = baked(plan)
+    assert (True, False) == (PROGRAM in tree, IMAGES in tree)
+    assert 'IMAGES=""' in text(tree, "etc/nodebake/k3s").splitlines()
 
 
 def test_nodes_without_a_role_have_nothing_but_the_name(tmp_path: Path) -> None:

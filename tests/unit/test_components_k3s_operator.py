@@ -173,14 +173,16 @@ def test_a_whole_build_has_card_and_kubeconfig(tmp_path: Path) -> None:
     plan = resolve(_profile(tmp_path))
     build(plan, options=options, progress=Silent(), ask=None)
     out = tmp_path / "out"
-    assert (out / "x-1/boot/k3s/k3s").read_bytes() == inputs.busybox()
-    assert (out / "x-1/boot/k3s/k3s").samefile(out / "x-3/boot/k3s/k3s")
-    assert not (out / "y-1/boot/k3s").exists()
+    one, three, none = (out / node / "boot/nodebake/usr/local" for node in ("x-1", "x-3", "y-1"))
+    assert inputs.busybox() == (one / "bin/k3s").read_bytes()
+    for place in ("bin/k3s", f"share/nodebake/{FILES['k3s-images']}"):
+        assert (True, False) == ((one / place).samefile(three / place), (none / place).exists())
+        assert f'"file:/usr/local/{place}"' in (out / "x-1/x-1.cdx.json").read_text()
     read = yaml.safe_load((out / "operator/kubeconfig").read_text())
     assert "https://192.168.7.11:6443" == read["clusters"][0]["cluster"]["server"]
     assert 0o600 == stat.S_IMODE((out / "operator/kubeconfig").stat().st_mode)
     listed = run(["tar", "-tzf", out / "x-1/x-1.apkovl.tar.gz"]).decode().split()
-    assert {"etc/rancher/k3s/config.yaml", "etc/init.d/k3s"} <= set(listed)
+    assert {"etc/rancher/k3s/config.yaml", "etc/init.d/k3s", "usr/local/bin/kubectl"} <= set(listed)
     rows, wrong = upkeep.certificates(plan, options, live=False)
     expected = {("x-1", "k3s"), ("operator", "kubernetes")}
     assert (expected, ()) == (expected & {(row.holder, row.name) for row in rows}, wrong)

@@ -58,22 +58,6 @@ def test_the_artifacts_are_named_by_kind_and_place(written: tuple[Artifact, ...]
     assert expected == [(item.kind, item.path) for item in written]
 
 
-def test_what_nodes_share_on_the_boot_partition_is_one_file(tmp_path: Path) -> None:
-    """Hundreds of megabytes of images are not written for every node."""
-    cluster, shared = plan(tmp_path), Shared(epoch=EPOCH)
-    large = Baked(boot=Tree({"k3s/images": file(b"large", shared=True), "usercfg.txt": file(b"small")}))
-    for name in ("x-1", "x-2"):
-        (tmp_path / name).mkdir()
-        node = cluster.node(name)
-        artifacts = apkovl.write(cluster, node, large, out=tmp_path / name, epoch=EPOCH, shared=shared)
-        assert f"{name}/boot/k3s/images" in {item.path for item in artifacts}
-    links = {
-        path: (tmp_path / "x-2" / "boot" / path).stat().st_nlink for path in ("k3s/images", "usercfg.txt")
-    }
-    assert links == {"k3s/images": 2, "usercfg.txt": 1}
-    assert (tmp_path / "x-2/boot/k3s/images").read_bytes() == b"large"
-
-
 @pytest.mark.usefixtures("written")
 def test_programs_stay_outside_and_the_overlay_says_which(tmp_path: Path, overlay: Path) -> None:
     """sha256sum finds beside the overlay what the list in it names; the same list lies there."""
@@ -186,13 +170,16 @@ def test_a_node_without_shared_files_has_an_overlay_too(tmp_path: Path) -> None:
 
 
 def test_a_further_node_costs_only_its_own_part(tmp_path: Path) -> None:
-    """The programs are one file for all nodes, and the overlays are small."""
+    """The programs are one file for all nodes, the board's files are each node's own, the overlays small."""
     cluster, shared = plan(tmp_path), Shared(epoch=EPOCH)
     for node in cluster.nodes:
         (tmp_path / node.name).mkdir()
         apkovl.write(cluster, node, baked(node.name), out=tmp_path / node.name, epoch=EPOCH, shared=shared)
     folders = [tmp_path / node.name for node in cluster.nodes]
-    programs = {(folder / "boot/nodebake/usr/local/bin/etcd").stat().st_ino for folder in folders}
+    programs, board = (
+        {(folder / "boot" / path).stat().st_ino for folder in folders}
+        for path in ("nodebake/usr/local/bin/etcd", "usercfg.txt")
+    )
     overlays = {next(folder.glob(PATTERN)).read_bytes() for folder in folders}
-    assert (1, len(folders)) == (len(programs), len(overlays))
+    assert (1, len(folders), len(folders)) == (len(programs), len(board), len(overlays))
     assert all(len(data) < 64 << 10 for data in overlays)

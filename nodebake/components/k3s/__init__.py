@@ -33,7 +33,7 @@ _KUBELET, _FLANNEL = 10250, {"vxlan": 8472, "wireguard-native": 51820}  # docs.k
 # As a user of etcd: Kubernetes' objects, its compactor's key, what servers share before there is an API.
 _USER, _KEYS = "k3s", ("/registry/", "compact_rev_key", "/bootstrap/")
 _IMAGES = "k3s-airgap-images.tar.zst"
-_BIN, _SHARE, _MEDIUM = "/usr/local/bin", "/usr/local/share/nodebake", "k3s"
+_BIN, _SHARE = "/usr/local/bin", "/usr/local/share/nodebake"
 # docs.k3s.io, "Using Custom CA Certificates": with these under server/tls k3s makes none of its own. It asks
 # for those of an etcd inside of it as well.
 _AUTHORITIES = {
@@ -111,10 +111,10 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     role = part.roles.get(node.name)
     if role is None:
         return Baked()
-    programs = _programs(part, materials)
     pieces = [
         _scripts(plan, node, role),
         _enabled(plan, part.service(node.name)),
+        _programs(part, materials),
         Tree({CONFIG: file(_config(plan, node, materials), 0o600)}),
         # By this the cluster knows a node again. One that starts from memory would make up a new one at every
         # boot, and a card that is written again another, and be refused.
@@ -122,12 +122,6 @@ def bake(plan: Plan, node: NodePlan, materials: Materials) -> Baked:
     ]
     if role == "server":
         pieces.append(_keys(materials))
-    if part.in_memory:
-        boot = Tree({f"{_MEDIUM}/{name}": entry for name, entry in programs.items()})
-        return Baked(root=merge(*pieces), boot=boot)
-    places = {"k3s": f"{_BIN}/k3s", _IMAGES: f"{_SHARE}/{_IMAGES}"}
-    pieces.append(Tree({places[name]: entry for name, entry in programs.items()}))
-    pieces.append(Tree({f"{_BIN}/{name}": link("k3s") for name in ("kubectl", "crictl", "ctr")}))
     return Baked(root=merge(*pieces))
 
 
@@ -252,7 +246,7 @@ def _values(plan: Plan, node: NodePlan, role: Role) -> dict[str, object]:
         "ca": etcd.ca,
         "cert": CERT,
         "key": KEY,
-        "images": _IMAGES if part.airgap else "",
+        "images": f"{_SHARE}/{_IMAGES}" if part.airgap else "",
         "kept": _KEPT if part.in_memory else (),
         "modules": _MODULES,
     }
@@ -283,13 +277,13 @@ def _keys(materials: Materials) -> Tree:
     return Tree(entries)
 
 
-def _programs(part: K3sPart, materials: Materials) -> dict[str, Entry]:
-    found = {"k3s": materials.fetched["k3s"].files["k3s"]}
+def _programs(part: K3sPart, materials: Materials) -> Tree:
+    entries = {f"{_BIN}/{name}": link("k3s") for name in ("kubectl", "crictl", "ctr")}
+    entries[f"{_BIN}/k3s"] = file(materials.fetched["k3s"].files["k3s"], 0o755, shared=True)
     if part.airgap:
-        found[_IMAGES] = materials.fetched["k3s-images"].files[_IMAGES]
-    return {
-        name: file(content, 0o755 if name == "k3s" else 0o644, shared=True) for name, content in found.items()
-    }
+        images = materials.fetched["k3s-images"].files[_IMAGES]
+        entries[f"{_SHARE}/{_IMAGES}"] = file(images, shared=True)
+    return Tree(entries)
 
 
 def _text(pem: bytes) -> str:

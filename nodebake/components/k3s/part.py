@@ -31,7 +31,7 @@ class K3sPart:
         data_dir: absolute path.
         data_mount: mount point that must be mounted before k3s starts, or empty.
         airgap: whether images are baked in.
-        in_memory: the root file system is memory, so programs and images stay on the boot medium.
+        in_memory: the root file system is memory, so nothing may grow there.
         settings: the user's further settings, checked.
     """
 
