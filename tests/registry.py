@@ -6,7 +6,7 @@ import base64
 import json
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from nodebake import command
 from tests.need import need
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -87,19 +88,17 @@ def registry(directory: Path, storage: Path) -> Iterator[Server]:
     ]
     with command.start(argv) as process:
         try:
-            _await(host)
+            _await(host, process)
             yield Server(host=host, ca=made, storage=storage)
         finally:
             process.kill()
 
 
-def _await(host: str) -> None:
+def _await(host: str, process: subprocess.Popen[bytes]) -> None:
     address, _, port = host.partition(":")
-    for _ in range(200):
-        try:
-            socket.create_connection((address, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
+    while process.poll() is None:
+        with suppress(OSError):
+            socket.create_connection((address, int(port))).close()
             return
-    raise TimeoutError(f"nothing answers at {host}")
+        time.sleep(0.05)
+    raise ChildProcessError(f"the registry at {host} has ended")

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from nodebake.console.progress import Lines
 from nodebake.console.rate import Rate
 from nodebake.errors import BuildError, InputError, Problem, ProfileError, SafetyError, UsageError
 from nodebake.manifest import Artifact, Manifest
+from tests.cluster.patience import until
 from tests.need import ROOT
 from tests.unit import inputs, target
 
@@ -82,18 +84,20 @@ def test_a_long_task_has_a_first_and_a_last_line(monkeypatch: pytest.MonkeyPatch
     to = io.StringIO()
     with Lines(to) as lines:
         lines.start("slow")
-        time.sleep(0.2)
+        until("the first line is there", to.getvalue)
         lines.finish("slow")
     assert re.fullmatch(r"slow \.\.\.\nslow: done in \d\.\d s\n", to.getvalue())
 
 
 def test_an_error_silences_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that was running when the command failed does not speak up afterwards."""
-    monkeypatch.setattr("nodebake.console.progress.PATIENCE", 0.05)
+    monkeypatch.setattr("nodebake.console.progress.PATIENCE", 5)
     to = io.StringIO()
     with Lines(to) as lines:
         lines.start("abandoned")
-    time.sleep(0.1)
+    for one in threading.enumerate():
+        if isinstance(one, threading.Timer):
+            one.join()
     assert not to.getvalue()
 
 

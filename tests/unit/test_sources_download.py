@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BODY = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(BODY).hexdigest()
-EAGER = Downloader(progress=Silent(), pauses=(0, 0, 0), timeout=2)
+EAGER = Downloader(progress=Silent(), pauses=(0, 0, 0))
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def test_a_stalled_server_is_given_up(site: Site, tmp_path: Path) -> None:
 
 def test_a_slow_server_is_waited_for(site: Site, tmp_path: Path) -> None:
     """Slow is not stalled: the timeout is between bytes."""
-    site.pages["/f"] = Page(body=BODY, delay=0.02)
-    hasty = Downloader(progress=Silent(), pauses=(), timeout=0.2)
+    site.pages["/f"] = Page(body=BODY, delay=0.1)
+    hasty = Downloader(progress=Silent(), pauses=(), timeout=1)
     hasty.save(f"{site.url}/f", tmp_path / "f", sha256=SHA256)
     assert (tmp_path / "f").read_bytes() == BODY
 
