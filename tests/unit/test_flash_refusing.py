@@ -260,6 +260,16 @@ def test_card_that_failed_before_is_refused(machine: Machine) -> None:
     assert said("sdb", bad) == ""
 
 
+def test_another_card_of_the_same_size_is_told_apart(machine: Machine) -> None:
+    """The kernel counts what is put in: neither a mount nor a second look makes it another card."""
+    sysfs = machine.disk("sdb", 32 * GB, diskseq="7")
+    before = machine.device("sdb")
+    machine.mounted("sdb", "/media/sdb")
+    assert before.card == machine.device("sdb").card
+    (sysfs / "diskseq").write_text("8\n")
+    assert before.card != machine.device("sdb").card
+
+
 def test_the_user_recognises_the_device(machine: Machine) -> None:
     """Model, size and serial number stand in one line."""
     machine.disk("sdb", 32 * GB, device__model="Ultra", device__serial="4C53")
