@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,13 +13,11 @@ from nodebake import command
 from nodebake.errors import BuildError
 from nodebake.lab.accelerator import emulator, probe, probe_machine
 from nodebake.lab.network import private_network
+from tests.cluster.patience import until
 from tests.need import ROOT, missing, need
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 NOBODY = 65534
-NAME = "31536001"  # seconds that nobody else sleeps
+NAME = str(31_536_000 + os.getpid())  # seconds that nobody else sleeps
 SLEEPER = f"""
 import sys, time
 from pathlib import Path
@@ -72,12 +68,14 @@ def sleepers() -> list[int]:
     return found
 
 
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Say whether `holds` becomes true in time."""
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-    return holds()
+def one_sleeps() -> None:
+    """Wait for the one that a test starts."""
+    until("one sleeps", lambda: len(sleepers()) == 1)
+
+
+def none_sleeps() -> None:
+    """Wait until nobody does."""
+    until("nobody sleeps any more", lambda: not sleepers())
 
 
 def test_the_operator_has_an_address_and_a_tap_is_on_the_bridge() -> None:
@@ -100,8 +98,8 @@ def test_nothing_is_left_at_the_end() -> None:
     """What still runs when the block ends is killed."""
     with private_network(["10.77.0.11/24"]) as network:
         network.start(["sleep", NAME])
-        started = within(10, lambda: len(sleepers()) == 1)
-    assert (True, True) == (started, within(10, lambda: not sleepers()))
+        one_sleeps()
+    none_sleeps()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -115,9 +113,9 @@ def test_nothing_is_left_when_the_lab_is_killed(how: signal.Signals, tmp_path: P
     with lab:
         assert lab.stdout is not None
         lab.stdout.readline()
-        started = within(10, lambda: len(sleepers()) == 1)
+        one_sleeps()
         lab.send_signal(how)
-    assert (True, True) == (started, within(10, lambda: not sleepers()))
+    none_sleeps()
     assert [] == list(tmp_path.iterdir())
 
 
@@ -127,20 +125,20 @@ def test_an_ordinary_user_gets_a_network_too() -> None:
     with lab:
         assert lab.stdout is not None
         said = lab.stdout.readline()
-        within(10, lambda: len(sleepers()) == 1)
+        one_sleeps()
         owners = [Path(f"/proc/{pid}").stat().st_uid for pid in sleepers()]
         lab.kill()
     assert (b"ready\n", [os.geteuid() or NOBODY]) == (said, owners)
-    assert within(10, lambda: not sleepers())
+    none_sleeps()
 
 
 def test_killing_what_was_started_kills_the_program_itself() -> None:
     """A power cut ends the emulator at once, not only what entered the namespace with it."""
     with private_network(["10.77.0.11/24"]) as network:
         process = network.start(["sleep", NAME])
-        within(10, lambda: len(sleepers()) == 1)
+        one_sleeps()
         process.kill()
-        assert within(10, lambda: not sleepers())
+        none_sleeps()
 
 
 def test_the_probe_decides_within_its_bound(tmp_path: Path) -> None:
@@ -153,7 +151,6 @@ def test_the_probe_decides_within_its_bound(tmp_path: Path) -> None:
 def test_the_probes_guest_runs_and_ends(tmp_path: Path) -> None:
     """Under TCG, which works everywhere, the boot sector ends QEMU with the status the probe expects."""
     need("qemu-system-x86_64", package="qemu-system-x86")
-    probe("x86_64", work=tmp_path)
     sector = tmp_path / "sector.img"
     sector.write_bytes(bytes.fromhex("b031e6f4f4").ljust(510, b"\0") + b"\x55\xaa")
     words = [emulator("x86_64"), "-accel", "tcg", "-nodefaults", "-display", "none", *probe_machine(sector)]

@@ -27,4 +27,4 @@ def test_flashing_sticks_keeps_its_promises() -> None:
     ]
     told = run(argv, timeout=600).decode(errors="replace")
     assert "status 0" in told, told
-    assert re.search(r"(?m)^=+ 4 passed in ", told), told
+    assert re.search(r"(?m)^=+ \d+ passed in ", told), told  # and none skipped

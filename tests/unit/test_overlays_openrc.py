@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,12 @@ import pytest
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
+from tests.cluster.patience import until
 from tests.components import baked, laid, plan_of
 from tests.need import need, need_etcd, need_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from nodebake.tree import Tree
 
@@ -91,18 +91,10 @@ def _open(root: Path, tree: Tree) -> Iterator[Room]:
     unshare = [find("unshare", package="util-linux"), "--mount", "--net", "--pid", "--fork", "--kill-child"]
     with subprocess.Popen([*unshare, ROOM, root, ADDRESS]) as outer:  # noqa: S603 - a process that stays; run() waits
         try:
-            wait(lambda: (root / "ready").exists() or outer.poll() is not None)
+            until("the room is ready", lambda: (root / "ready").exists() or outer.poll() is not None)
             yield Room(root, int(run(["pgrep", "--parent", str(outer.pid)])))
         finally:
             outer.kill()
-
-
-def wait(until: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for something to become true, and fail when it does not."""
-    end = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -117,18 +109,14 @@ def room(tmp_path: Path) -> Iterator[Room]:
         yield opened
 
 
-def _live(room: Room) -> bool:
-    try:
-        room.run("wget", "-q", "-T", "2", "-O", "-", "http://127.0.0.1:2381/health")
-    except BuildError:
-        return False
-    return True
+def _live(room: Room) -> str:
+    return room.run("wget", "-q", "-T", "2", "-O", "-", "http://127.0.0.1:2381/health")
 
 
 def test_service_starts_answers_and_stops(room: Room) -> None:
     """The init script brings etcd up as its own user, says so, and takes it down again."""
     room.service("start")
-    wait(lambda: _live(room))
+    until("etcd answers", lambda: _live(room))
     assert "started" in room.service("status")
     (pid,) = room.pids("etcd")
     status = Path(room.root / f"proc/{pid}/status")
@@ -143,7 +131,7 @@ def test_service_starts_answers_and_stops(room: Room) -> None:
 def test_limits_of_conf_d_reach_the_daemon(room: Room) -> None:
     """Memory limit, open files, priority and OOM score are etcd's own, not only variables in a file."""
     room.service("start")
-    wait(lambda: _live(room))
+    until("etcd answers", lambda: _live(room))
     (pid,) = room.pids("etcd")
     assert "GOMEMLIMIT=402653184" in room.run("cat", f"/proc/{pid}/environ").split("\0")
     assert re.search(r"Max open files +4096 +4096", room.run("cat", f"/proc/{pid}/limits"))
@@ -156,10 +144,10 @@ def test_limits_of_conf_d_reach_the_daemon(room: Room) -> None:
 def test_killed_daemon_comes_back(room: Room) -> None:
     """After a kill -9 the supervisor starts etcd again, with its data."""
     room.service("start")
-    wait(lambda: _live(room))
+    until("etcd answers", lambda: _live(room))
     (pid,) = room.pids("etcd")
     room.run("kill", "-9", str(pid))
-    wait(lambda: room.pids("etcd") not in ([], [pid]) and _live(room))
+    until("another etcd answers", lambda: room.pids("etcd") not in ([], [pid]) and _live(room))
     assert "started" in room.service("status")
 
 
