@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,16 +59,14 @@ class Tool:
 
     def killed(self, when: Callable[[], bool], task: str, *words: str) -> bool:
         """Start a task and kill -9 it as soon as something is so; tell whether it had not ended by itself."""
-        process = subprocess.Popen(self.argv(task, *words), stderr=subprocess.DEVNULL)  # noqa: S603 - ours
-        while process.poll() is None:
-            if when():
-                # What was started is nsenter, which the tool would outlive.
-                for pid in self.desk.box.processes(Path(sys.executable).name):
-                    os.kill(pid, signal.SIGKILL)
-                process.wait(timeout=LONGEST)
-                return True
-            time.sleep(0.01)
-        return False
+        with subprocess.Popen(self.argv(task, *words), stderr=subprocess.DEVNULL) as process:  # noqa: S603 - ours
+            while process.poll() is None:
+                # What was started is nsenter, which the tool would outlive; on a slow machine it comes late.
+                for pid in self.desk.box.processes(Path(sys.executable).name) if when() else ():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.01)
+        return process.returncode == -signal.SIGKILL
 
     def refused(self, task: str, *words: str) -> str:
         """Run a task that must fail, and return what it said."""
