@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import stat
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +18,9 @@ from nodebake.manifest import Manifest
 from nodebake.progress import Silent
 from tests.need import need
 from tests.unit.inputs import options, profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Told(Silent):
@@ -50,21 +52,6 @@ def place(tmp_path: Path) -> Path:
     """Return a directory with a profile of three members and a client."""
     profile(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a profile and its first build, to look at only."""
-    directory = tmp_path_factory.mktemp("first")
-    profile(directory)
-    build(directory)
-    return directory
-
-
-@pytest.fixture
-def built(first: Path, tmp_path: Path) -> Path:
-    """Return a directory with a profile and its first build, to change."""
-    return Path(shutil.copytree(first, tmp_path / "place"))
 
 
 def test_everything_written_is_in_the_manifest_and_the_sums(first: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 from nodebake import command
 from nodebake.bases import alpine
 from nodebake.errors import SafetyError
-from nodebake.progress import Silent
 from nodebake.sources import Sources
 from nodebake.sources.cache import Cache, digest, in_use
 from nodebake.sources.keeping import prune, shelves
@@ -23,6 +22,7 @@ from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
 from tests.unit import inputs, release
 from tests.unit.inputs import WANT
+from tests.unit.test_pipeline import Told
 
 NAME = f"{inputs.RELEASE}.tar.gz"
 FETCH = """\
@@ -34,17 +34,6 @@ from tests.unit.inputs import WANT
 place = Path(sys.argv[1])
 Sources(lock=place / "sources.lock", cache=place / "cache", mirror=sys.argv[2], progress=Silent()).fetch(WANT)
 """
-
-
-class Told(Silent):
-    """A listener that keeps the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.notes.append(text)
 
 
 def sources(place: Path, told: Told) -> Sources:

@@ -11,8 +11,8 @@ import pytest
 from nodebake import command, pipeline
 from nodebake.errors import UsageError
 from nodebake.pipeline import workshop
-from nodebake.progress import Silent
 from tests.unit.inputs import options, profile
+from tests.unit.test_pipeline import Told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,20 +30,9 @@ def restored(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Listener(Silent):
-    """Remembers what the user is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Remember it."""
-        self.notes.append(text)
-
-
 def build(directory: Path, snapshot: str = "") -> tuple[str, list[str]]:
     """Build; return what the first member is told about itself, and what the user is told."""
-    plan, listener = pipeline.resolve(str(directory / "edge.yaml")), Listener()
+    plan, listener = pipeline.resolve(str(directory / "edge.yaml")), Told()
     told = replace(options(directory), snapshot=directory / snapshot if snapshot else None)
     pipeline.build(plan, options=told, progress=listener, ask=None)
     root = directory / f"root{snapshot}"
