@@ -23,7 +23,8 @@ from nodebake.vault import cards
 from tests.need import ROOT, need, need_root
 from tests.unit import release
 from tests.unit.test_console import invoke
-from tests.unit.test_image import RPI, image, profile
+from tests.unit.test_image import RPI, image, on_node, profile
+from tests.unit.test_pipeline import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,9 +133,7 @@ def read_back(path: Path) -> dict[str, bytes]:
     to = path.with_name("read")
     to.mkdir()
     run(["mcopy", "-s", "-n", "-i", first, "::", to])
-    return {
-        found.relative_to(to).as_posix(): found.read_bytes() for found in to.rglob("*") if found.is_file()
-    }
+    return contents(to)
 
 
 def test_card_that_was_used_before_becomes_the_image(built: Path, plan: Plan, tmp_path: Path) -> None:
@@ -144,17 +143,9 @@ def test_card_that_was_used_before_becomes_the_image(built: Path, plan: Plan, tm
     run(["sfdisk", "--quiet", "--wipe=never", path], stdin=b"label: gpt\nsize=50MiB\n")
     with reader(path) as device:
         flash(plan, Wanted(node="x-1", device=device), options(built, device))
-    overlay = (built / "out/x-1/x-1.apkovl.tar.gz").read_bytes()
-    assert read_back(path).items() >= ({"x-1.apkovl.tar.gz": overlay, **release.RPI} | _boot(built)).items()
+    assert read_back(path).items() >= (release.RPI | on_node(built / "out/x-1")).items()
     assert "gpt" not in run(["wipefs", "--no-act", path]).decode()
     assert "PTTYPE=dos" in run(["blkid", "--probe", "--output", "export", path]).decode()
-
-
-def _boot(built: Path) -> dict[str, bytes]:
-    boot = built / "out/x-1/boot"
-    return {
-        path.relative_to(boot).as_posix(): path.read_bytes() for path in boot.rglob("*") if path.is_file()
-    }
 
 
 def test_zeros_reach_the_card_where_a_copy_has_holes(built: Path, plan: Plan, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from nodebake.flash import Options, Permission, Wanted
 from nodebake.flash import run as flash
 from tests.need import ROOT, need_root
 from tests.unit import release
-from tests.unit.test_image import build, profile
+from tests.unit.test_image import build, on_node, profile
+from tests.unit.test_pipeline import contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,25 +58,11 @@ def options(built: Path, **changes: object) -> Options:
     return Options(out=built / "out", vault=built / "vault", checkout=ROOT, **changes)  # type: ignore[arg-type]  # as named
 
 
-def files(card: Path) -> dict[str, bytes]:
-    """Return what is on the card."""
-    return {
-        path.relative_to(card).as_posix(): path.read_bytes() for path in card.rglob("*") if path.is_file()
-    }
-
-
-def own(built: Path, name: str) -> dict[str, bytes]:
-    """Return what a node's card has besides the release."""
-    node = built / "out" / name
-    overlay = f"{name}.apkovl.tar.gz"
-    return {overlay: (node / overlay).read_bytes(), **files(node / "boot")}
-
-
 def test_card_gets_overlay_and_board_files(built: Path, plan: Plan, card: Path) -> None:
     """With nothing in the way nobody is asked; a second time changes nothing, and nothing else lies there."""
     for _ in range(2):
         flash(plan, Wanted(node="x-1", files=str(card)), options(built))
-        assert files(card) == {**release.RPI, **own(built, "x-1")}
+        assert contents(card) == {**release.RPI, **on_node(built / "out/x-1")}
 
 
 def test_other_overlays_go_only_when_that_is_confirmed(built: Path, plan: Plan, card: Path) -> None:
@@ -83,7 +70,7 @@ def test_other_overlays_go_only_when_that_is_confirmed(built: Path, plan: Plan, 
     others = ("old.apkovl.tar.gz", "x-1.apkovl.tar.gz.sha256", "._x-1.apkovl.tar.gz")
     for name in others:
         (card / name).write_bytes(b"older")
-    before, shown = files(card), []
+    before, shown = contents(card), []
     with pytest.raises(SafetyError, match="nobody is here to confirm that"):
         flash(plan, Wanted(node="x-1", files=str(card)), options(built))
 
@@ -94,9 +81,9 @@ def test_other_overlays_go_only_when_that_is_confirmed(built: Path, plan: Plan, 
     with pytest.raises(SafetyError, match="nothing is not x-1: nothing was written"):
         flash(plan, Wanted(node="x-1", files=str(card)), options(built, ask=refuse))
     assert all(name in shown[0] for name in others)
-    assert before == files(card)
+    assert before == contents(card)
     flash(plan, Wanted(node="x-1", files=str(card)), options(built, ask=lambda _: "x-1"))
-    assert files(card) == {**release.RPI, **own(built, "x-1")}
+    assert contents(card) == {**release.RPI, **on_node(built / "out/x-1")}
 
 
 def test_another_nodes_overlay_needs_replace(built: Path, plan: Plan, card: Path) -> None:
@@ -106,7 +93,7 @@ def test_another_nodes_overlay_needs_replace(built: Path, plan: Plan, card: Path
         flash(plan, Wanted(node="x-1", files=str(card)), options(built, yes=True))
     told = options(built, yes=True, allowed=Permission(replace=True))
     flash(plan, Wanted(node="x-1", files=str(card)), told)
-    assert files(card) == {**release.RPI, **own(built, "x-1")}
+    assert contents(card) == {**release.RPI, **on_node(built / "out/x-1")}
 
 
 def test_full_card_keeps_what_it_had(built: Path, plan: Plan, card: Path) -> None:
@@ -114,10 +101,10 @@ def test_full_card_keeps_what_it_had(built: Path, plan: Plan, card: Path) -> Non
     (card / "old.apkovl.tar.gz").write_bytes(b"older")
     room = os.statvfs(card)
     (card / "filler").write_bytes(b"\1" * (room.f_bavail * room.f_frsize - 8192))
-    before = files(card)
+    before = contents(card)
     with pytest.raises(BuildError, match="cannot be written to: No space left"):
         flash(plan, Wanted(node="x-1", files=str(card)), options(built, yes=True))
-    assert before == files(card)
+    assert before == contents(card)
 
 
 def test_place_that_is_no_mounted_card_is_refused(
@@ -137,7 +124,7 @@ def test_file_that_was_changed_is_refused(built: Path, plan: Plan, card: Path, t
     copied = tmp_path / "built"
     run(["cp", "--recursive", built, copied])
     (copied / "out/x-1/boot/usercfg.txt").write_text("gpu_mem=1\n")
-    before = files(card)
+    before = contents(card)
     with pytest.raises(SafetyError, match=r"usercfg\.txt is not what the manifest says it is"):
         flash(plan, Wanted(node="x-1", files=str(card)), options(copied))
-    assert before == files(card)
+    assert before == contents(card)

@@ -26,6 +26,7 @@ from nodebake.manifest import Manifest
 from nodebake.progress import Silent
 from tests.need import need, need_root
 from tests.unit import inputs, release
+from tests.unit.test_pipeline import contents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,12 +115,6 @@ def partition(disk: Path, number: int, to: Path) -> Path:
         file.seek(found["start"] * 512)
         (to / f"p{number}").write_bytes(file.read(found["size"] * 512))
     return to / f"p{number}"
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Return every file below `directory`."""
-    paths = [path for path in directory.rglob("*") if path.is_file()]
-    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
 
 
 def read_back(disk: Path, to: Path) -> Path:

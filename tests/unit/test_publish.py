@@ -25,6 +25,7 @@ from nodebake.vault import signing_key
 from tests.need import ROOT, need, need_root
 from tests.serving import Page, serving
 from tests.unit import inputs
+from tests.unit.test_pipeline import contents
 
 
 def send(out: Path, to: str, *recipients: str, force: bool = False) -> Sent:
@@ -54,12 +55,6 @@ def invoke(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
 
 
-def files(directory: Path) -> dict[str, bytes]:
-    """Return every file below `directory`."""
-    found = (path for path in directory.rglob("*") if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
-
-
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with builds of three kinds, to look at only."""
@@ -87,8 +82,8 @@ def test_what_is_pulled_is_what_was_built(first: Path, tmp_path: Path, kind: str
     out, url = Path(shutil.copytree(first / kind, tmp_path / "out")), f"file://{tmp_path}/published"
     send(out, url)
     get(url, tmp_path / "pulled")
-    built = {name: content for name, content in files(first / kind).items() if name[:8] != "operator"}
-    assert built == files(tmp_path / "pulled")
+    built = {name: content for name, content in contents(first / kind).items() if name[:8] != "operator"}
+    assert built == contents(tmp_path / "pulled")
     sums = [need("sha256sum", package="coreutils"), "--check", "--ignore-missing", "--strict", "SHA256SUMS"]
     command.run(sums, cwd=tmp_path / "pulled")
 
@@ -125,13 +120,13 @@ def test_only_the_recipient_reads_a_nodes_own_part(out: Path, tmp_path: Path) ->
     url = f"file://{tmp_path}/published"
     send(out, url, recipient)
     secret = (out / "x-1/node.tar.gz").read_bytes()[-4096:]
-    assert not [name for name, content in files(tmp_path / "published").items() if secret in content]
+    assert not [name for name, content in contents(tmp_path / "published").items() if secret in content]
     with pytest.raises(UsageError, match=f"(?s)encrypted for {recipient}.*--identity"):
         get(url, tmp_path / "pulled", "x-1")
     with pytest.raises(UsageError, match=r"not encrypted for a key in .*stranger\.txt"):
         get(url, tmp_path / "pulled", "x-1", stranger)
     get(url, tmp_path / "pulled", "x-1", identity)
-    assert files(tmp_path / "pulled/x-1") == files(out / "x-1")
+    assert contents(tmp_path / "pulled/x-1") == contents(out / "x-1")
 
 
 def test_age_opens_a_nodes_own_part(out: Path, tmp_path: Path) -> None:
@@ -178,15 +173,15 @@ def test_another_publication_is_replaced_only_by_force(out: Path, first: Path, t
     url = f"file://{tmp_path}/published"
     send(out, url)
     other = Path(shutil.copytree(first / "apkovl", tmp_path / "other"))
-    before = files(tmp_path / "published")
+    before = contents(tmp_path / "published")
     with pytest.raises(SafetyError, match="--force"):
         send(other, url)
-    assert files(tmp_path / "published") == before
+    assert contents(tmp_path / "published") == before
     send(other, url, force=True)
     get(url, tmp_path / "pulled", "x-1")
-    assert files(tmp_path / "pulled/x-1") == files(first / "apkovl/x-1")
+    assert contents(tmp_path / "pulled/x-1") == contents(first / "apkovl/x-1")
     own = {path.read_bytes() for path in (out / ".published").iterdir()}
-    assert not own & set(files(tmp_path / "published").values())
+    assert not own & set(contents(tmp_path / "published").values())
 
 
 def test_an_interrupted_push_goes_on(out: Path, tmp_path: Path) -> None:
@@ -313,7 +308,7 @@ def test_flash_pulls_first(first: Path, tmp_path: Path) -> None:
     told += ["--from", f"file://{tmp_path}/published", "--identity", identity, "--files", tmp_path / "card"]
     done = invoke("flash", *told)
     assert (done.returncode, "is not the mount point of a card" in done.stderr) == (4, True)
-    assert files(tmp_path / "got/x-1") == files(first / "apkovl/x-1")
+    assert contents(tmp_path / "got/x-1") == contents(first / "apkovl/x-1")
 
 
 def test_the_commands_say_what_they_did(first: Path, tmp_path: Path) -> None:
@@ -333,10 +328,10 @@ def test_a_web_server_that_shows_the_directory_is_pulled_from(out: Path, tmp_pat
     with serving() as site:
         with pytest.raises(UsageError, match="nothing is published there"):
             get(f"{site.url}/edge", tmp_path / "pulled")
-        for name, content in files(tmp_path / "published").items():
+        for name, content in contents(tmp_path / "published").items():
             site.pages[f"/edge/{name}"] = Page(body=content)
         get(f"{site.url}/edge", tmp_path / "pulled", "x-1")
-        assert files(tmp_path / "pulled/x-1") == files(out / "x-1")
+        assert contents(tmp_path / "pulled/x-1") == contents(out / "x-1")
         own = next(path for path in site.pages if site.pages[path].body.startswith(b"(\xb5/\xfd"))
         del site.pages[own]
         with pytest.raises(InputError, match=f"{own} is not there"):
@@ -351,7 +346,7 @@ def test_a_directory_with_another_build_stays(out: Path, first: Path, tmp_path: 
     other = Path(shutil.copytree(first / "apkovl", tmp_path / "other"))
     with pytest.raises(SafetyError, match="another build"):
         get(f"file://{tmp_path}/published", other)
-    assert files(other) == files(first / "apkovl")
+    assert contents(other) == contents(first / "apkovl")
 
 
 def test_a_node_that_is_not_there_is_told(out: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nodebake.publish.credentials import Auth, Login
 from tests.need import need, need_root
 from tests.registry import PASSWORD, USER, Server, certificate, log_in, registry
 from tests.unit import inputs
+from tests.unit.test_pipeline import contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +53,6 @@ def get(server: Server, name: str, out: Path, node: str = "") -> Manifest:
         return pull(place, Pull(out=out, builds=out.parent, node=node), Silent())[1]
 
 
-def node_files(out: Path, node: str) -> dict[str, bytes]:
-    """Return a node's files by their path."""
-    found = (path for path in (out / node).rglob("*") if path.is_file())
-    return {str(path.relative_to(out)): path.read_bytes() for path in found}
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a build."""
@@ -88,7 +83,7 @@ def test_a_registry_gives_back_what_was_built(server: Server, out: Path, tmp_pat
     """A node's files come back bit for bit; what is there already is not sent again."""
     first = send(server, out, "edge/all:1")
     get(server, "edge/all:1", tmp_path / "pulled", "x-2")
-    assert node_files(tmp_path / "pulled", "x-2") == node_files(out, "x-2")
+    assert contents(tmp_path / "pulled" / "x-2") == contents(out / "x-2")
     assert (send(server, out, "edge/all:1").size, first.size > 1 << 19) == (0, True)
     assert send(server, out, "edge/all:2").size < first.size / 100
 
@@ -110,7 +105,7 @@ def test_a_digest_names_a_publication_for_good(server: Server, out: Path, tmp_pa
         index = place.index() or b""
     digest = hashlib.sha256(index).hexdigest()
     get(server, f"edge/pinned@sha256:{digest}", tmp_path / "pulled", "y-1")
-    assert node_files(tmp_path / "pulled", "y-1") == node_files(out, "y-1")
+    assert contents(tmp_path / "pulled" / "y-1") == contents(out / "y-1")
     with pytest.raises(UsageError, match="a tag, not a digest"):
         send(server, out, f"edge/pinned@sha256:{digest}")
 
@@ -200,7 +195,7 @@ def test_an_interrupted_push_goes_on_where_it_was(server: Server, out: Path, tmp
     done = send(server, out, "edge/halved:1")
     assert done.whole - done.size >= 1 << 19
     get(server, "edge/halved:1", tmp_path / "pulled", "x-3")
-    assert node_files(tmp_path / "pulled", "x-3") == node_files(out, "x-3")
+    assert contents(tmp_path / "pulled" / "x-3") == contents(out / "x-3")
 
 
 def test_a_registry_that_gives_other_bytes_is_caught(server: Server, out: Path, tmp_path: Path) -> None:
