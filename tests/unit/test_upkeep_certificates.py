@@ -12,8 +12,9 @@ from nodebake import console, pipeline, upkeep
 from nodebake.errors import BuildError, UsageError
 from nodebake.pipeline.bakery import requests
 from nodebake.pki import Facts
-from nodebake.vault import Card, Look, open_vault, record
+from nodebake.vault import Card, Look, record
 from tests.unit.inputs import options
+from tests.unit.test_vault import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +32,7 @@ def renew(directory: Path, node: str) -> None:
     """Have one node's certificates renewed, as `certs.renew` does, without writing an artefact."""
     plan = pipeline.resolve(str(directory / "edge.yaml"))
     due = [one for one in requests(plan) if one.holder == node]
-    with open_vault(
-        directory / "vault",
-        cluster="edge",
-        pki=plan.profile.pki,
-        profile_dir=directory,
-        ask=None,
-        environ={},
-    ) as vault:
+    with opened(directory / "vault") as vault:
         vault.renew(due, within=10**9, new_keys=False)
 
 

@@ -9,21 +9,11 @@ import pytest
 from nodebake.command import run
 from nodebake.errors import BuildError, UsageError
 from nodebake.pki import AuthorityRequest, LeafRequest
-from nodebake.profile.pki import Pki
-from nodebake.vault import Vault, open_vault
 from tests.need import need
+from tests.unit.test_vault import opened
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
-
-
-def opened(directory: Path, pki: Pki | None = None) -> AbstractContextManager[Vault]:
-    """Open a vault as a build would."""
-    section = pki or Pki()
-    return open_vault(
-        directory, cluster="edge", pki=section, profile_dir=directory.parent, ask=None, environ={}
-    )
 
 
 def test_a_further_authority_is_for_ever_and_nobodys_branch(tmp_path: Path) -> None:
@@ -39,7 +29,7 @@ def test_a_further_authority_is_for_ever_and_nobodys_branch(tmp_path: Path) -> N
     )
     told: list[object] = []
     for _ in range(2):
-        with opened(tmp_path / "v", Pki.model_validate({"subject": {"organization": "Example"}})) as vault:
+        with opened(tmp_path / "v", subject={"organization": "Example"}) as vault:
             leaf = vault.leaves([admin])["operator", "kubernetes"]
             found = vault.further([*wanted, AuthorityRequest(name="k3s-client")])
             told.append((leaf, found))

@@ -11,10 +11,9 @@ import pytest
 from nodebake.command import run
 from nodebake.errors import SafetyError, UsageError
 from nodebake.pki import Authority, LeafRequest, Terms, is_encrypted
-from nodebake.profile.pki import Pki
-from nodebake.vault import open_vault
 from nodebake.vault.identity import now
 from tests.need import need
+from tests.unit import test_vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,15 +28,7 @@ LEAVES = [LeafRequest(holder=node, name="client", common_name=node, usages=("cli
 @contextmanager
 def opened(directory: Path, **authority: object) -> Iterator[Vault]:
     """Open a vault as every verb does."""
-    pki = Pki.model_validate({"authority": authority})
-    with open_vault(
-        directory,
-        cluster="edge",
-        pki=pki,
-        profile_dir=directory.parent,
-        ask=None,
-        environ={"PHRASE": "a pass phrase"},
-    ) as vault:
+    with test_vault.opened(directory, environ={"PHRASE": "a pass phrase"}, authority=authority) as vault:
         vault.leaves(LEAVES)
         yield vault
 

@@ -13,10 +13,10 @@ import pytest
 from nodebake.command import run
 from nodebake.errors import SafetyError, UsageError
 from nodebake.pki import LeafRequest
-from nodebake.profile.pki import Pki
-from nodebake.vault import bring_back, change_passphrase, export, open_vault
+from nodebake.vault import bring_back, change_passphrase, export
 from tests.need import ROOT, need
 from tests.unit.inputs import profile
+from tests.unit.test_vault import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,15 +27,8 @@ PHRASE = "correct horse"
 
 def filled(directory: Path, **environ: str) -> bytes:
     """Make or open a vault with an encrypted authority; return a leaf that it hands out."""
-    pki = Pki.model_validate({"authority": {"passphrase": {"env": "PHRASE"}}})
-    with open_vault(
-        directory,
-        cluster="edge",
-        pki=pki,
-        profile_dir=directory.parent,
-        ask=None,
-        environ={"PHRASE": "first", **environ},
-    ) as vault:
+    section = {"passphrase": {"env": "PHRASE"}}
+    with opened(directory, environ={"PHRASE": "first", **environ}, authority=section) as vault:
         return vault.leaves([LEAF])["x-1", "client"].certificate
 
 
