@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOCK = "lock"
+# age refuses what it takes this machine to be too slow for, by a measurement of a millisecond, which anything
+# else on the machine makes longer: it is asked again.
+_REFUSAL, _ATTEMPTS = "Excessive work", 50
 
 
 def export(directory: Path, to: Path, *, cluster: str, passphrase: str) -> None:
@@ -90,20 +93,35 @@ def bring_back(directory: Path, sealed: Path, *, cluster: str, passphrase: str) 
 
 def _open(sealed: Path, passphrase: str) -> dict[str, bytes]:
     from pyrage import DecryptError  # noqa: PLC0415 - loading it is for who needs it
-    from pyrage import passphrase as age  # noqa: PLC0415 - the same
 
     try:
-        plain = age.decrypt(sealed.read_bytes(), passphrase)
+        plain = _decrypted(sealed.read_bytes(), passphrase)
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
             return {one.name: _content(archive, one) for one in archive if one.name != _LOCK}
     except OSError as error:
         raise UsageError(f"cannot read {sealed}: {error.strerror}") from error
     except DecryptError as error:
-        raise UsageError(
-            f"{sealed} cannot be opened: {error}", hint="the pass phrase is wrong, or it is no such file"
-        ) from error
+        slow = str(error).startswith(_REFUSAL)
+        hint = "open it where it was made" if slow else "the pass phrase is wrong, or it is no such file"
+        raise UsageError(f"{sealed} cannot be opened: {error}", hint=hint) from error
     except (tarfile.TarError, ValueError) as error:
         raise UsageError(f"{sealed} does not hold a vault: {error}") from error
+
+
+def _decrypted(content: bytes, passphrase: str) -> bytes:
+    from pyrage import DecryptError  # noqa: PLC0415 - loading it is for who needs it
+    from pyrage import passphrase as age  # noqa: PLC0415 - the same
+
+    left = _ATTEMPTS
+    while True:
+        try:
+            plain: bytes = age.decrypt(content, passphrase)
+        except DecryptError as error:
+            left -= 1
+            if not left or not str(error).startswith(_REFUSAL):
+                raise
+        else:
+            return plain
 
 
 def _content(archive: tarfile.TarFile, one: tarfile.TarInfo) -> bytes:

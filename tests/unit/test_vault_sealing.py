@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -90,12 +91,13 @@ def test_a_vault_is_never_overwritten(sealed: Path, tmp_path: Path) -> None:
         (lambda old: old, "other", PHRASE, "belongs to the cluster edge, not to other"),
         (lambda old: old[:-20], "edge", PHRASE, "cannot be opened"),
         (lambda _: b"something else", "edge", PHRASE, "cannot be opened"),
+        (lambda old: re.sub(rb" \d+\n", b" 40\n", old, count=1), "edge", PHRASE, "open it where it was made"),
     ],
 )
 def test_what_cannot_be_imported_leaves_nothing(
     change: object, cluster: str, phrase: str, expected: str, sealed: Path, tmp_path: Path
 ) -> None:
-    """A wrong pass phrase, another cluster, a file that is cut short or is none: refused, no directory."""
+    """Wrong pass phrase, other cluster, cut short, no such file, too much work: refused, no directory."""
     assert callable(change)
     sealed.write_bytes(change(sealed.read_bytes()))
     with pytest.raises(UsageError, match=expected):
