@@ -62,8 +62,9 @@ class Judge:
 
     def leader(self) -> str:
         """Return the leader's node name, as the members that answer see it; empty if there is none."""
-        ids = {row["Status"]["header"]["member_id"]: row["Endpoint"] for row in self.status()}
-        leaders = [row["Status"]["leader"] for row in self.status() if row["Status"]["leader"]]
+        rows = self.status()
+        ids = {row["Status"]["header"]["member_id"]: row["Endpoint"] for row in rows}
+        leaders = [row["Status"]["leader"] for row in rows if row["Status"]["leader"]]
         url = ids.get(leaders[0], "") if leaders else ""
         return next((node.name for node in self.plan.members if self.url(node.name) == url), "")
 

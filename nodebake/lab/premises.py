@@ -47,7 +47,9 @@ def check_kind(plan: Plan, *, base: Path | None = None) -> None:
             hint=f"it boots {'; '.join(f'{one}, {output}' for one, output in _KINDS.items())}",
         )
     if base and machine.os == "debian":
-        raise UsageError(f"{plan.name}: --base is a release of Alpine, and its machines boot Debian")
+        raise UsageError(
+            f"{plan.name}: --base is a release of Alpine, and its machines boot Debian", hint="leave it out"
+        )
 
 
 def read_manifest(plan: Plan, artefacts: Path) -> Manifest:
@@ -115,7 +117,7 @@ def only_lab(directory: Path) -> Iterator[Path]:
         for left in directory.glob("run-*"):
             shutil.rmtree(left, ignore_errors=True)
         work = directory / f"run-{os.getpid()}"
-        work.mkdir()
+        work.mkdir(0o700)  # disks and initramfs have keys in them
         try:
             yield work
         finally:

@@ -70,7 +70,7 @@ def power_cut(rack: Rack) -> None:
 def node_loss(rack: Rack) -> None:
     """The leader's machine is gone for good."""
     rack.up()
-    lost = rack.judge.leader()
+    lost = leader(rack)
     rest = [name for name in rack.members if name != lost]
     with writing(rack.judge, "lab/node-loss/", clock=rack.clock) as writer:
         rack.wait("the first writes are acknowledged", lambda: writer.count >= _A_FEW)
@@ -86,7 +86,7 @@ def node_loss(rack: Rack) -> None:
 def partition(rack: Rack) -> None:
     """The leader's cable is pulled, and put back."""
     rack.up()
-    old = rack.judge.leader()
+    old = leader(rack)
     rest = [name for name in rack.members if name != old]
     with writing(rack.judge, "lab/partition/", clock=rack.clock) as writer:
         rack.wait("the first writes are acknowledged", lambda: writer.count >= _A_FEW)
@@ -126,6 +126,18 @@ def wrong_card(rack: Rack) -> None:
     for name in rest:
         got = rack.judge.get("lab/greeting", via=name)
         rack.check(f"{name} gives back what was put", got == {"lab/greeting": "hello"}, _pairs(got))
+
+
+def leader(rack: Rack) -> str:
+    """Return the leader's name, as soon as it is told: on a slow machine nobody may answer at first."""
+    told: list[str] = []
+
+    def known() -> bool:
+        told.append(rack.judge.leader())
+        return bool(told[-1])
+
+    rack.wait("somebody leads", known)
+    return told[-1]
 
 
 def accept(rack: Rack) -> None:

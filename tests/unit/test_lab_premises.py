@@ -111,7 +111,9 @@ def test_a_release_that_nobody_would_boot_is_refused(plan: Plan) -> None:
     """The lab makes the Debian guest itself; a release of Alpine would be passed over in silence."""
     with pytest.raises(UsageError) as error:
         premises.check_kind(plan, base=Path("alpine-virt.iso"))
-    assert (2, "vm: --base is a release of Alpine, and its machines boot Debian") == refusal(error)
+    assert (2, "vm: --base is a release of Alpine, and its machines boot Debian\n  leave it out") == refusal(
+        error
+    )
 
 
 def test_a_build_for_another_architecture_is_refused(tmp_path: Path, plan: Plan) -> None:
@@ -220,13 +222,13 @@ def test_machines_that_cannot_be_joined_to_a_network_are_said() -> None:
 
 
 def test_a_second_lab_in_the_same_place_is_refused(tmp_path: Path) -> None:
-    """The first one goes on; when it ends, its disks are gone."""
+    """The first one goes on; when it ends, its disks, which nobody else can read, are gone."""
     with premises.only_lab(tmp_path) as work:
         (work / "disk").touch()
         with pytest.raises(UsageError, match="already running"), premises.only_lab(tmp_path):
             pass
-        there = (work / "disk").exists()
-    assert (True, False) == (there, work.exists())
+        there, mode = (work / "disk").exists(), work.stat().st_mode & 0o777
+    assert (True, False, 0o700) == (there, work.exists(), mode)
 
 
 def test_an_unknown_scenario_is_answered_with_the_known_ones(plan: Plan) -> None:
