@@ -12,7 +12,6 @@ import tasks_inputs
 import tasks_members
 import tasks_provenance
 import tasks_publish
-import tasks_sources
 import tasks_upkeep
 from nodebake import console
 from tasks_words import BASE, CA, CONTAINER, HERE, JOBS, MIRROR, OFFLINE, OUT, PROFILE, VAULT
@@ -278,5 +277,4 @@ ns = Collection(
     *tasks_members.TASKS,
     *tasks_provenance.TASKS,
     *tasks_inputs.TASKS,
-    tasks_sources.COLLECTION,
 )

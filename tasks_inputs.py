@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
+from invoke.collection import Collection
 from invoke.tasks import task
 
 from nodebake import console
@@ -69,4 +71,24 @@ def lock(_: Context, name: str = "", add: str = "") -> None:
         confirming.check(rows)
 
 
-TASKS = (vendor, cache, lock)
+@task(
+    name="build",
+    positional=["name"],
+    help={
+        "name": "an input in sources.lock, such as flannel or etcd",
+        "version": "of the release (default: the newest that can be built)",
+        "arch": "of the target: x86_64, aarch64 or armv7 (default: this machine's)",
+    },
+)
+def build(_: Context, name: str, version: str = "", arch: str = "") -> None:
+    """Build a pinned release from source with Go, into the cache."""
+    with console.session() as progress:
+        from nodebake.sources import Sources
+
+        sources = Sources(lock=LOCK, cache=console.CACHE, progress=progress)
+        told = sources.build(name, version=version, arch=arch or platform.machine())
+    console.say(told)
+
+
+SOURCES = Collection("sources", build)
+TASKS = (vendor, cache, lock, SOURCES)
