@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from invoke.collection import Collection
-from invoke.loader import FilesystemLoader
 
 from nodebake import command
 from nodebake.errors import BuildError
 from nodebake.sources import golang
 from tests.need import CACHE, ROOT, missing, need_go
+from tests.unit.test_docs import flags, shown
 
 CI = ROOT / "docs/ci"
 TEMPLATES = ("github.yml", "gitlab-ci.yml", "Jenkinsfile")
@@ -76,18 +74,12 @@ def test_actionlint_has_nothing_to_say() -> None:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_command_in_a_template_is_there(template: str) -> None:
     """Each is a task and has the flags; all three call the same ones."""
-    module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
-    flags = {str(one.name): set(one.flags) for one in Collection.from_module(module).to_contexts()}
-    flags |= {
-        alias: set(one.flags) for one in Collection.from_module(module).to_contexts() for alias in one.aliases
-    }
     lines = [line for line in (CI / template).read_text().splitlines() if line.strip()[:1] not in {"#", "/"}]
-    calls = re.findall(r"\./invoke ([a-z][a-z.]*)([^\n#]*)", "\n".join(lines))
-    shown = {(task, *re.findall(r"--[a-z-]+", rest)) for task, rest in calls}
+    known, calls = flags(), shown("\n".join(lines))
     assert {"vault.import", "build", "certs", "boot", "sign", "verify", "publish"} == {
-        task for task, *_ in shown
+        task for task, _ in calls
     }
-    assert [(task, flag) for task, *used in shown for flag in used if flag not in flags[task]] == []
+    assert [(task, flag) for task, used in calls for flag in used if flag not in known[task]] == []
 
 
 def test_no_template_shows_a_secret() -> None:
