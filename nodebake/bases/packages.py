@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -65,7 +64,7 @@ def of_medium(boot: Made) -> tuple[Package, ...]:
             env={"MTOOLS_SKIP_CHECK": "1"},
         )
         rows = tuple(_on_medium(Path(scratch) / "apks"))
-        new = Path(scratch) / f"packages-{os.getpid()}"
+        new = Path(scratch) / "packages"
         new.write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
         new.replace(note)
     return rows

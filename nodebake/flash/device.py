@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, SafetyError
+from nodebake.formats.card.layout import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _COLUMNS = "NAME,KNAME,PATH,TYPE,SIZE,RM,RO,TRAN,MODEL,SERIAL,MOUNTPOINTS"
-_SECTOR = 512
 _NOTHING = 2  # exit status of blkid(8) where it finds nothing
 _OVERLAY = re.compile(r"^::/(.+)\.apkovl\.tar\.gz$", re.MULTILINE)
 
@@ -130,7 +130,7 @@ def table(device: Path) -> tuple[str, tuple[Content, ...]]:
         found = json.loads(run([sfdisk, "--json", device]))["partitiontable"]
     except BuildError:  # neither
         return "", ()
-    unit = found.get("sectorsize", _SECTOR)
+    unit = found.get("sectorsize", SECTOR)
     parts = [(one["start"] * unit, one["size"] * unit) for one in found.get("partitions", ())]
     return found.get("id", ""), tuple(_content(device, start, size) for start, size in parts)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
+from nodebake.formats.card.layout import SECTOR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SECTOR = 512
 _TABLE, _ENTRY, _SIGNATURE = 446, struct.Struct("<B3sB3sII"), b"\x55\xaa"
 _PROTECTIVE = 0xEE
 # 0x06 is what Alpine's own card images have; raspberrypi/firmware issues 1711 and 1628 for the others.
@@ -71,8 +71,8 @@ def boot_files(image: Path) -> BootFiles:
 def _partition(image: Path) -> int:
     """Return the offset of the partition to boot from, in bytes."""
     with image.open("rb") as card:
-        sector = card.read(_SECTOR)
-    if sector[-2:] != _SIGNATURE or len(sector) < _SECTOR:
+        sector = card.read(SECTOR)
+    if sector[-2:] != _SIGNATURE or len(sector) < SECTOR:
         raise BuildError(f"{image}: there is no partition table: the first sector does not end in 55 aa")
     if any(sector[at : at + len(label)] == label for at, label in _LABELS):
         return 0
@@ -89,9 +89,9 @@ def _partition(image: Path) -> int:
             f"{image}: the first partition has type 0x{kind:02x}, which the boot ROM of a Pi 3 passes over",
             hint="make it 0x0c, and the first one in the table",
         )
-    if image.stat().st_size < (start + sectors) * _SECTOR or not start:
+    if image.stat().st_size < (start + sectors) * SECTOR or not start:
         raise BuildError(f"{image}: the first partition ends behind the card's end")
-    return start * _SECTOR
+    return start * SECTOR
 
 
 def _mtools(name: str) -> str:

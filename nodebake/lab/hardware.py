@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
+from nodebake.formats.card.layout import MIB, SECTOR
 from nodebake.lab.accelerator import Accelerator, emulator
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ Kind = Literal["q35", "virt", "raspi3b"]
 _ARCHS = {"q35": "x86_64", "virt": "aarch64", "raspi3b": "aarch64"}
 # Controllers that nothing is attached to would only be probed.
 _MACHINES = {"q35": "q35,sata=off,smbus=off", "virt": "virt", "raspi3b": "raspi3b"}
-_MIB, _SECTOR = 1 << 20, 512
 _LARGER = 1 << 30  # empty, it takes no room
 FIRST_DAY = "1970-01-01T00:00:00"
 
@@ -82,7 +82,7 @@ def argv(hardware: Hardware, *, accelerator: Accelerator, tap: str, number: int,
     processor = ("-accel", "tcg,thread=multi") if pi else (*accelerator.argv, "-smp", "1")
     return [
         *(emulator(hardware.arch), "-machine", _MACHINES[hardware.kind], *processor),
-        *("-m", f"{hardware.memory // _MIB}M", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-m", f"{hardware.memory // MIB}M", "-nodefaults", "-no-user-config", "-display", "none"),
         *(*_UARTS[hardware.kind], "-no-reboot", "-qmp", f"unix:{control},server=on,wait=off"),
         *_given("-append", hardware.append),
         *_given("-kernel", hardware.kernel),
@@ -139,7 +139,7 @@ def without_data(drive: Drive) -> Drive:
         raise BuildError(f"{disk} has no partition for data")
     run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk, str(len(kept) + 1)])
     with disk.open("r+b") as image:
-        image.truncate((kept[-1]["start"] + kept[-1]["size"]) * _SECTOR)
+        image.truncate((kept[-1]["start"] + kept[-1]["size"]) * SECTOR)
     return replace(drive, holds_data=False)
 
 

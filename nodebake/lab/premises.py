@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.errors import BuildError, InputError, UsageError
+from nodebake.formats.card.layout import MIB
 from nodebake.formats.card.ranges import digest
 from nodebake.lab.accelerator import emulator
 from nodebake.manifest import MANIFEST, load
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from nodebake.manifest import Artifact, Manifest
     from nodebake.plan import Plan
 
-_MIB = 1 << 20
-_OVERHEAD = 120 * _MIB  # QEMU itself, and what TCG translates
-_DISK_PER_MACHINE = 600 * _MIB
+_OVERHEAD = 120 * MIB  # QEMU itself, and what TCG translates
+_DISK_PER_MACHINE = 600 * MIB
 _KINDS = {
     "debian on vm, x86_64": "nocloud",
     "alpine on vm, x86_64": "apkovl",
@@ -87,13 +87,13 @@ def check_machine(plan: Plan, work: Path, *, meminfo: Path = _MEMINFO) -> None:
     wanted, there = count * (plan.memory + _OVERHEAD), _available(meminfo)
     if wanted > there:
         raise InputError(
-            f"{count} machines need {wanted // _MIB} MiB of memory, and {there // _MIB} MiB are free",
+            f"{count} machines need {wanted // MIB} MiB of memory, and {there // MIB} MiB are free",
             hint="free some, or give the machines less: machine.memory in the profile",
         )
     free, needed = shutil.disk_usage(work).free, count * _DISK_PER_MACHINE
     if needed > free:
         raise InputError(
-            f"{count} machines need {needed // _MIB} MiB of disk in {work}, and {free // _MIB} MiB are free",
+            f"{count} machines need {needed // MIB} MiB of disk in {work}, and {free // MIB} MiB are free",
             hint="free some, or put the build elsewhere with --out",
         )
 
