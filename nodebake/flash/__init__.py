@@ -84,7 +84,8 @@ def flash(plan: Plan, node: NodePlan, device: Path, options: Options) -> None:
     options.confirmed(text, word=found.name)
     now = look(device, options.sysroot)
     if now.card != found.card:
-        raise SafetyError(f"{found.path} is another device or card than a moment ago: nothing was written")
+        what = f"{found.path} is another device or card than a moment ago: nothing was written"
+        raise SafetyError(what, hint="look at it with lsblk, and flash again")
     _check(now, artifact, options)  # a desktop may have mounted it meanwhile
     _write(job, _card(found, node, artifact.sha256), options)
     options.progress.note(f"{found.path} is {node.name}'s card: written, and read back as it was written")

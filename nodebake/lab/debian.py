@@ -70,15 +70,7 @@ class Debian:
     def hardware(
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
     ) -> Hardware:
-        """Return the machine that boots the node's seed, with disks of its own.
-
-        Args:
-            plan: the cluster.
-            node: whose artefact it gets.
-            artefacts: the build's directory.
-            work: directory for its disks.
-            label: tells a second machine with the same artefact apart.
-        """
+        """Return the machine that boots the node's seed, with disks of its own."""
         name = label or node.name
         seed = artefacts / node.name / f"{node.name}-seed.iso"
         drives = [
@@ -143,7 +135,8 @@ def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
     data = plan.profile.machine.data
     label = data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
     if data is None or data.filesystem != "ext4" or not label:
-        raise InputError("the lab makes data partitions with ext4 and found by LABEL= only")
+        what = "the lab makes data partitions with ext4 and found by LABEL= only"
+        raise InputError(what, hint="say so: machine: {data: {device: LABEL=DATA, filesystem: ext4}}")
     with path.open("wb") as image:
         image.truncate(size)
     run([find("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-L", label, path])

@@ -223,5 +223,8 @@ def check_playable(names: str, plan: Plan) -> tuple[str, ...]:
                 hint="set machine.data in the profile",
             )
         if name not in _WITHOUT_MAJORITY and len(plan.members) < 3:  # noqa: PLR2004 - the fewest with a majority to lose
-            raise UsageError(f"{name} needs three members or more, and {plan.name} has {len(plan.members)}")
+            raise UsageError(
+                f"{name} needs three members or more, and {plan.name} has {len(plan.members)}",
+                hint=f"these do without: {', '.join(_WITHOUT_MAJORITY)}",
+            )
     return wanted
