@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("NODEBAKE_CACHE", ROOT / "cache"))
+CACHE = Path(os.environ.get("NODEBAKE_CACHE") or ROOT / "cache")
 
 
 def need(tool: str, *, package: str) -> str:

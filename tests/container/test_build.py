@@ -13,14 +13,14 @@ import docker
 import pytest
 
 from nodebake import command, container
-from tests.need import ROOT, need, need_root
+from tests.need import CACHE, ROOT, need, need_root
 from tests.unit import release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BASE = ROOT / "cache" / "test" / "debian-trixie-minbase.tar"
+BASE = CACHE / "test" / "debian-trixie-minbase.tar"
 STAMP = ".nodebake-stamp"  # knows the Python it was made by
 
 

@@ -14,7 +14,7 @@ from nodebake.components import flannel
 from nodebake.components.k3s import K3sPart
 from nodebake.progress import Silent
 from tests import k3s_stub
-from tests.need import ROOT, missing, need, need_input
+from tests.need import CACHE, ROOT, missing, need, need_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ class Cluster:
         options = lab.Options(
             out=self.out,
             lock=ROOT / "sources.lock",
-            cache=ROOT / "cache",
+            cache=CACHE,
             base=self.base,
             scenario=scenario,
             patience=patience,
@@ -128,7 +128,7 @@ def options(home: Path, plan: Plan, *, base: Path | None = None) -> pipeline.Opt
         out=home / "b",
         vault=home / "vault",
         lock=stubs.lock if stubs else ROOT / "sources.lock",
-        cache=ROOT / "cache",
+        cache=CACHE,
         mirror=stubs.mirror if stubs else None,
         base=base,
     )

@@ -22,7 +22,7 @@ from nodebake.lab.rack import ClusterError, Rack
 from nodebake.lab.stranger import Identity
 from nodebake.progress import Silent
 from nodebake.tree import Tree, file, link, merge
-from tests.need import ROOT, missing, need
+from tests.need import CACHE, missing, need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def guest() -> debian.Debian:
         need(tool, package=package)
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         missing("/dev/net/tun is not for this user")
-    return debian.prepare(ROOT / "cache", Silent())
+    return debian.prepare(CACHE, Silent())
 
 
 @contextmanager
