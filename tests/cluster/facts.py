@@ -16,7 +16,6 @@ from tests.cluster.unit import UNIT, read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from tests.cluster.built import Built
@@ -109,7 +108,7 @@ def _certificate(title: str, root: Path, path: str, epoch: int) -> Facts:
             for one in certificate.subject
         },
         f"{title} key": f"rsa {key.key_size}" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__,
-        f"{title} days": round((_stamp(certificate.not_valid_after_utc) - epoch) / DAY),
+        f"{title} days": round((certificate.not_valid_after_utc.timestamp() - epoch) / DAY),
     }
     extensions = certificate.extensions
     names = [one.value for one in extensions if isinstance(one.value, x509.SubjectAlternativeName)]
@@ -121,10 +120,6 @@ def _certificate(title: str, root: Path, path: str, epoch: int) -> Facts:
         found[f"{title} usages"] |= {"keyEncipherment"} if keys.key_encipherment else set()
         found[f"{title} usages"] |= {"digitalSignature"} if keys.digital_signature else set()
     return found
-
-
-def _stamp(moment: datetime) -> float:
-    return moment.timestamp()
 
 
 def _service(root: Path, found: Facts) -> Facts:

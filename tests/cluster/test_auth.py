@@ -11,6 +11,7 @@ from nodebake.errors import BuildError
 from tests.cluster.built import Built, bake, write_profile
 from tests.cluster.desk import SERVED, Tool
 from tests.cluster.patience import still, until
+from tests.cluster.site import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ DOCUMENT: dict[str, object] = {
     "cluster": {"name": "guarded"},
     "machine": {"os": "debian", "board": "vm", "arch": "x86_64"},
     "network": {"interface": "eth0"},
-    "nodes": [{"name": name, "address": f"10.78.0.1{name[1]}/24"} for name in SERVED],
+    "nodes": nodes(*SERVED),
     "etcd": {
         "auth": {
             "roles": [{"name": "app", "grants": [{"prefix": "/app/"}]}],

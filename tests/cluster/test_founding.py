@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.patience import still, until
+from tests.cluster.site import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     Bench = Callable[[Built], AbstractContextManager[Cluster]]
 
-DATA = "var/lib/etcd"
 WATCHED = 20  # seconds in which nothing may happen that etcd alone would do at once
 
 

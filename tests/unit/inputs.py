@@ -45,6 +45,14 @@ def profile(directory: Path, system: str = "debian", outputs: str = "[nocloud, r
     return str(path)
 
 
+def on_a_pi(directory: Path, system: str = "alpine", outputs: str = "[apkovl]") -> str:
+    """Write a profile for Raspberry Pis with small data partitions and return its path."""
+    path = profile(directory, system, outputs)
+    text = Path(path).read_text().replace(f"vm, arch: {HOST}", "rpi3, arch: aarch64")
+    Path(path).write_text(text.replace("data: {}", "data: {size: 16MiB}"))
+    return path
+
+
 def busybox() -> bytes:
     """Return a static program of this machine's architecture."""
     return Path(need("busybox", package="busybox-static")).read_bytes()

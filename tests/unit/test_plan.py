@@ -28,11 +28,6 @@ outputs: [rootfs]
 """
 
 
-def shipped(name: str) -> Plan:
-    """Return the plan whose JSON is the golden file of a shipped profile."""
-    return pipeline.resolve(name)
-
-
 @pytest.fixture
 def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the path of a profile to change and load."""
@@ -58,7 +53,7 @@ def planned(path: Path, changes: Mapping[str, str] | None = None) -> Plan:
 def test_plan_is_the_golden_one(name: str, request: pytest.FixtureRequest) -> None:
     """A change of what a shipped profile comes to is seen in review."""
     file = GOLDEN / f"{name}.json"
-    actual = json.dumps(shipped(name).to_json(), indent=2) + "\n"
+    actual = json.dumps(pipeline.resolve(name).to_json(), indent=2) + "\n"
     if request.config.getoption("--update-golden"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(actual)
@@ -74,9 +69,9 @@ def test_no_golden_plan_is_left_over() -> None:
 
 def test_plan_is_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Origins of shipped profiles do not depend on the current directory."""
-    expected = shipped("pi3").to_json()
+    expected = pipeline.resolve("pi3").to_json()
     monkeypatch.chdir(tmp_path)
-    assert expected == shipped("pi3").to_json()
+    assert expected == pipeline.resolve("pi3").to_json()
 
 
 def test_node_has_every_name_and_address(profile: Path) -> None:
@@ -211,5 +206,5 @@ def test_overlay_without_a_data_partition_is_warned_of(profile: Path) -> None:
 
 def test_plan_holds_no_path_of_this_machine() -> None:
     """The JSON of a plan is the same on every machine."""
-    plan = shipped("pi3")
+    plan = pipeline.resolve("pi3")
     assert str(plan.directory) not in json.dumps(plan.to_json())

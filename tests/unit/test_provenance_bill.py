@@ -32,14 +32,6 @@ def bill(path: Path) -> dict[str, dict[str, Any]]:
     return {one["bom-ref"]: one for one in document["components"]}
 
 
-def on_a_pi(directory: Path, system: str, outputs: str) -> Path:
-    """Write a profile for Raspberry Pis, and return it."""
-    path = inputs.profile(directory, system, outputs)
-    text = (directory / "edge.yaml").read_text().replace(f"vm, arch: {inputs.HOST}", "rpi3, arch: aarch64")
-    (directory / "edge.yaml").write_text(text.replace("data: {}", "data: {size: 16MiB}"))
-    return directory / path
-
-
 def test_a_bill_lists_artefacts_programs_and_inputs(first: Path) -> None:
     """Each with its digest: the files of the node, etcd on it, and the archive that it came in."""
     built = first / "out"
@@ -83,10 +75,10 @@ def test_a_bill_says_licences(tmp_path: Path) -> None:
 def test_alpines_packages_are_in_an_images_bill(tmp_path: Path) -> None:
     """The packages on the medium, each with version, licence and its file's digest; and all of the node's."""
     need("mcopy", package="mtools")
-    path = on_a_pi(tmp_path, "alpine", "[apkovl]")
+    path = inputs.on_a_pi(tmp_path)
     base = release.tarball(tmp_path / RPI, release.RPI)
     options = inputs.options(tmp_path, arch="aarch64", base=base, node="x-1")
-    manifest = pipeline.image(pipeline.resolve(str(path)), options=options, progress=Silent(), ask=None)
+    manifest = pipeline.image(pipeline.resolve(path), options=options, progress=Silent(), ask=None)
     found = bill(tmp_path / "out/x-1/x-1.img.cdx.json")
     (package,) = (one for ref, one in found.items() if ref.startswith("pkg:apk/alpine/"))
     assert ("libstdc++", "13.2.1_git20240309-r0") == (package["name"], package["version"])
@@ -104,9 +96,9 @@ def test_alpines_packages_are_in_an_images_bill(tmp_path: Path) -> None:
 def test_debians_packages_are_in_an_images_bill(tmp_path: Path) -> None:
     """Those that dpkg calls installed, and no others; with the licences that their own files state."""
     need("debugfs", package="e2fsprogs")
-    path = on_a_pi(tmp_path, "debian", "[rootfs]")
+    path = inputs.on_a_pi(tmp_path, "debian", "[rootfs]")
     options = inputs.options(tmp_path, arch="aarch64", base=release.root(tmp_path / ROOT), node="x-1")
-    pipeline.image(pipeline.resolve(str(path)), options=options, progress=Silent(), ask=None)
+    pipeline.image(pipeline.resolve(path), options=options, progress=Silent(), ask=None)
     found = bill(tmp_path / "out/x-1/x-1.img.cdx.json")
     licences = {
         one["name"]: [told.get("expression") or told["license"].popitem()[1] for told in one["licenses"]]

@@ -109,13 +109,10 @@ def test_every_shipped_profile_is_the_same_twice(open_place: Path, name: str) ->
 def test_images_are_the_same_twice(tmp_path: Path) -> None:
     """Whole cards, compressed ones and their bills of materials, too."""
     need("mcopy", package="mtools")
-    inputs.profile(tmp_path, "alpine", "[apkovl]")
-    path = tmp_path / "edge.yaml"
-    text = path.read_text().replace(f"vm, arch: {inputs.HOST}", "rpi3, arch: aarch64")
-    path.write_text(text.replace("data: {}", "data: {size: 16MiB}"))
+    path = inputs.on_a_pi(tmp_path)
     base = release.tarball(tmp_path / RPI, release.RPI)
     options = inputs.options(tmp_path, arch="aarch64", base=base, zst=True)
-    done = reproduce(pipeline.resolve(str(path)), options, images=True, checkout=ROOT, progress=Silent())
+    done = reproduce(pipeline.resolve(path), options, images=True, checkout=ROOT, progress=Silent())
     assert done.size > 1 << 28
 
 
