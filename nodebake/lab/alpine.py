@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nodebake.bases import alpine as base
 from nodebake.errors import BuildError, InputError
 from nodebake.formats import card
-from nodebake.lab import pi
+from nodebake.lab import further, pi
 from nodebake.lab.bootfs import BootFiles, boot_files
 from nodebake.lab.hardware import Drive, Hardware, Kind, larger
 from nodebake.lab.initramfs import cpio, modules, read_cpio
@@ -59,14 +59,16 @@ class Alpine:
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
     ) -> Hardware:
         """Return the machine that boots the node's disk: release, overlay, boot files, data partition."""
-        own = work / (label or node.name)
+        name = label or node.name
+        own = work / name
         own.mkdir()
         files = imaging.contents(self.manifest.nodes[node.name], artefacts)
         card.write(plan, node, self.card, files, out=own, epoch=self.manifest.epoch)
         disk = own / f"{node.name}.img"
         drive = Drive(path=disk, role="system", holds_data=bool(self.card.label))
+        others = further.drives(plan, node, work=work, name=name)
         if plan.board.firmware:
-            return pi.hardware(drive)
+            return pi.hardware(drive, *others)
         larger(disk)
         boot = boot_files(disk)
         kernel, initramfs = own / "kernel", own / "initramfs"
@@ -78,7 +80,7 @@ class Alpine:
             kernel=kernel,
             initrd=initramfs,
             append=f"{_APPEND} {_OWN[plan.arch]}",
-            drives=(drive,),
+            drives=(drive, *others),
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
+from nodebake.lab import further
 from nodebake.lab.hardware import Drive, Hardware, copy_on_write
 from nodebake.lab.initramfs import cpio, modules
 from nodebake.lab.lean import settings
@@ -76,9 +77,8 @@ class Debian:
         drives = [
             Drive(path=copy_on_write(self.disk, work / f"{name}.qcow2"), role="system"),
             Drive(path=seed, role="seed", writable=False),
+            *further.drives(plan, node, work=work, name=name),
         ]
-        if plan.profile.machine.data:
-            drives.append(Drive(path=data_disk(plan, work / f"{name}-data.img"), role="data"))
         return Hardware(
             kind="q35",
             memory=plan.memory,
@@ -124,23 +124,6 @@ def prepare(cache: Path, progress: Progress, *, mirror: str | None = None, offli
         floor=home / "floor.cpio",
         version=version,
     )
-
-
-def data_disk(plan: Plan, path: Path, *, size: int = 1 << 30) -> Path:
-    """Make a disk with the profile's data file system, empty.
-
-    Raises:
-        InputError: the lab cannot make that kind of file system.
-    """
-    data = plan.profile.machine.data
-    label = data.device.removeprefix("LABEL=") if data and data.device.startswith("LABEL=") else ""
-    if data is None or data.filesystem != "ext4" or not label:
-        what = "the lab makes data partitions with ext4 and found by LABEL= only"
-        raise InputError(what, hint="say so: machine: {data: {device: LABEL=DATA, filesystem: ext4}}")
-    with path.open("wb") as image:
-        image.truncate(size)
-    run([find("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-L", label, path])
-    return path
 
 
 def _recipe() -> str:

@@ -88,7 +88,7 @@ def argv(hardware: Hardware, *, accelerator: Accelerator, tap: str, number: int,
         *_given("-kernel", hardware.kernel),
         *_given("-initrd", hardware.initrd),
         *_given("-dtb", hardware.dtb),
-        *(word for place, drive in enumerate(hardware.drives) for word in _drive(drive, place, card=pi)),
+        *(word for place, drive in enumerate(hardware.drives) for word in _drive(drive, place, pi=pi)),
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
         *("-device", f"{_NETWORK[hardware.kind]},netdev=net,id=nic,mac={mac(number, kind=hardware.kind)}"),
         *(() if pi else ("-device", "virtio-rng-pci", "-rtc", f"base={hardware.clock}")),
@@ -149,11 +149,12 @@ def larger(disk: Path) -> None:
         image.truncate(disk.stat().st_size + _LARGER)
 
 
-def _drive(drive: Drive, place: int, *, card: bool) -> tuple[str, ...]:
+def _drive(drive: Drive, place: int, *, pi: bool) -> tuple[str, ...]:
     # The guest's flushes need not reach the disk: power cuts here end QEMU, and the host's cache stays.
     form = "qcow2" if drive.path.suffix == ".qcow2" else "raw"
     options = f"id=disk{place},format={form},file={str(drive.path).replace(',', ',,')}"
     options += ",cache=unsafe" if drive.writable else ",readonly=on"
-    if card:
+    if pi and drive.role == "system":
         return ("-drive", f"if=sd,{options}")
-    return ("-drive", f"if=none,{options}", "-device", f"virtio-blk-pci,drive=disk{place}")
+    device = "usb-storage" if pi else "virtio-blk-pci"
+    return ("-drive", f"if=none,{options}", "-device", f"{device},drive=disk{place}")

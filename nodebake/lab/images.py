@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import run
 from nodebake.components.base import BasePart
-from nodebake.lab import pi
+from nodebake.lab import further, pi
 from nodebake.lab.bootfs import boot_files
 from nodebake.lab.hardware import Drive, Hardware, larger
 
@@ -41,13 +41,15 @@ class Images:
         self, plan: Plan, node: NodePlan, *, artefacts: Path, work: Path, label: str = ""
     ) -> Hardware:
         """Return the machine with a copy of the node's image on a larger disk, where holes take no room."""
-        disk = work / f"{label or node.name}.img"
+        name = label or node.name
+        disk = work / f"{name}.img"
         run(["cp", "--sparse=always", artefacts / self.paths[node.name], disk])
         drive = Drive(path=disk, role="system", holds_data=plan.part(BasePart).grown)
+        others = further.drives(plan, node, work=work, name=name)
         if plan.board.firmware:
-            return pi.hardware(drive)
+            return pi.hardware(drive, *others)
         larger(disk)
-        return Hardware(kind="q35", memory=plan.memory, append="", drives=(drive,))
+        return Hardware(kind="q35", memory=plan.memory, append="", drives=(drive, *others))
 
 
 def of(manifest: Manifest, artefacts: Path) -> Images | None:

@@ -22,14 +22,14 @@ _CARD = 4 << 30  # the smallest that is sold; empty, it takes no room
 APPEND = "loglevel=6 panic=-1 mitigations=off norandmaps module_blacklist=cdc_subset"
 
 
-def hardware(card: Drive) -> Hardware:
+def hardware(card: Drive, *others: Drive) -> Hardware:
     """Return a Pi with `card` in it, made as large as cards are, and as QEMU wants them: a power of two.
 
-    What is on it stays as it is.
+    What is on it stays as it is. The others are disks on USB.
     """
     with card.path.open("r+b") as image:
         image.truncate(max(_CARD, 1 << (card.path.stat().st_size - 1).bit_length()))
-    return Hardware(kind="raspi3b", memory=MEMORY, append=APPEND, drives=(card,))
+    return Hardware(kind="raspi3b", memory=MEMORY, append=APPEND, drives=(card, *others))
 
 
 def switched_on(off: Hardware) -> tuple[Hardware, tuple[str, ...]]:

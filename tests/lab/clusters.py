@@ -30,13 +30,14 @@ nodes:
   - {{name: etcd-1, address: 10.77.0.11/24}}
   - {{name: etcd-2, address: 10.77.0.12/24}}
   - {{name: etcd-3, address: 10.77.0.13/24}}
-etcd: {{version: 3.5.16, storage: ssd}}
+etcd: {{version: 3.5.16, storage: ssd, wal_device: {log}}}
 outputs: [{output}]
 {more}
 """
-# What a boot has besides etcd: a line of its profile.
+# What a boot has besides etcd: a line of its profile. With `log` it is a disk of its own for etcd's log.
 _COMPONENTS = {
     "": "",
+    "log": "",
     "flannel": "flannel: {}",
     "k3s": f"k3s: {{version: {k3s_stub.VERSION}, servers: [etcd-1, etcd-2], agents: [etcd-3]}}",
 }
@@ -110,6 +111,7 @@ def build(
 ) -> Cluster:
     """Build a cluster in the directory `home`, with one component besides etcd if that is named."""
     settings = {**_SYSTEMS[system], "arch": arch, "more": _COMPONENTS[component]}
+    settings["log"] = "LABEL=WAL" if component == "log" else "null"
     settings["interface"] = _INTERFACES.get((system, component), settings["interface"])
     (home / "lab.yaml").write_text(_PROFILE.format(os=system, **settings), encoding="utf-8")
     plan = pipeline.resolve(str(home / "lab.yaml"))

@@ -27,7 +27,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster
     [
         ("", "cold,partition,node-loss"),
         ("flannel", "staggered,power-cut"),
-        ("", "no-clock"),
+        ("log", "no-clock"),
         ("", "no-data-disk,wrong-card"),
         when_asked_for("k3s", "power-cut"),
     ],

@@ -30,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cluster
     ("component", "scenario"),
     [
         ("", "cold,power-cut"),
-        ("", "no-clock"),
+        ("log", "no-clock"),
         ("flannel", "staggered,power-cut"),
         *(
             when_asked_for("", scenario)
