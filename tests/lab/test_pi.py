@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -33,7 +34,11 @@ def _tools() -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """Return the profile that we ship, with a whole card for each node."""
-    home, plan = tmp_path_factory.mktemp("pi"), pipeline.resolve("pi3")
+    return _cards(tmp_path_factory.mktemp("pi"), "pi3")
+
+
+def _cards(home: Path, profile: str) -> Cluster:
+    plan = pipeline.resolve(profile)
     made = options(home, plan, base=release("aarch64", "rpi"))
     pipeline.image(plan, options=made, progress=Silent(), ask=None)
     return Cluster(plan=plan, out=made.out)
@@ -52,6 +57,18 @@ def test_three_pis_become_a_cluster(cluster: Cluster, scenario: str) -> None:
     assert [["power", "firmware"]] * 3 == [events[:2] for events in stages]
     assert [True] * 3 == ["healthy" in events for events in stages]
     assert [{1970}] * 3 == [years_of_starts(cluster, node.name) for node in cluster.plan.nodes]
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.skipif("NODEBAKE_LAB" not in os.environ, reason="takes minutes; set NODEBAKE_LAB=1")
+def test_data_lies_on_usb(tmp_path: Path) -> None:
+    """Three with a disk on USB become a cluster, and the card has no partition for data."""
+    own = tmp_path / "usb.yaml"
+    own.write_text("schema: 1\nextends: pi3\nmachine: {data: {place: own-disk}}\n", encoding="utf-8")
+    made = _cards(tmp_path, str(own))
+    made.boot("cold")
+    assert (("passed", []), True) == (made.verdict(), made.booted("image"))
+    assert not [check for check in made.report()["checks"] if "data partition" in check["name"]]
 
 
 def years_of_starts(cluster: Cluster, name: str) -> set[int]:
