@@ -19,7 +19,7 @@ from nodebake.lab.stranger import stranger
 from nodebake.progress import Silent
 from tests.cluster.machine import Machine, boot, unpack
 from tests.cluster.namespace import Namespace, plug, switch
-from tests.cluster.patience import GaveUpError, until
+from tests.patience import GaveUpError, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

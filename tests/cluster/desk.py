@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from nodebake.command import run
 from nodebake.errors import BuildError
 from nodebake.lab.writer import Writer, writing
-from tests.cluster.patience import until
 from tests.need import ROOT
+from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.cluster.patience import until
+from tests.patience import until
 
 if TYPE_CHECKING:
     from tests.cluster.namespace import Namespace

@@ -6,10 +6,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tests.cluster.desk import SERVED, busy
-from tests.cluster.patience import still, until
 from tests.cluster.site import DATA
 from tests.cluster.test_certificates import state
 from tests.cluster.test_replace import answers
+from tests.patience import still, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nodebake.errors import BuildError
 from nodebake.upkeep import APPLY
 from tests.cluster.desk import LONGEST, SERVED, Tool, busy
-from tests.cluster.patience import after
+from tests.patience import after
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster

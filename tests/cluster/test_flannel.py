@@ -14,10 +14,10 @@ import pytest
 from nodebake.command import run
 from tests.cluster.built import bake, write_profile
 from tests.cluster.cluster import Cluster, empty
-from tests.cluster.patience import until
 from tests.cluster.roots import carry, carry_libraries
 from tests.cluster.unit import Systemd
 from tests.need import need
+from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

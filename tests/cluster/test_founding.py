@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.patience import still, until
 from tests.cluster.site import DATA
+from tests.patience import still, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,10 +10,10 @@ import pytest
 from nodebake.command import run
 from tests.cluster.built import Built, bake, write_profile
 from tests.cluster.cluster import Cluster, empty
-from tests.cluster.patience import still, until
 from tests.cluster.unit import Systemd
 from tests.k3s_stub import VERSION, stubbed
 from tests.need import need
+from tests.patience import still, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.cluster.desk import LONGEST, SERVED, busy
-from tests.cluster.patience import after, until
 from tests.cluster.site import Site, nodes
 from tests.cluster.test_certificates import state
+from tests.patience import after, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

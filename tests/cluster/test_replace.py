@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from nodebake.errors import BuildError
 from tests.cluster.desk import busy
 from tests.cluster.machine import boot
-from tests.cluster.patience import after, still, until
 from tests.cluster.test_certificates import state
+from tests.patience import after, still, until
 
 if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake.command import run
-from tests.cluster.patience import until
 from tests.cluster.unit import Systemd
+from tests.patience import until
 
 if TYPE_CHECKING:
     from pathlib import Path

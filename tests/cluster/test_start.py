@@ -10,8 +10,8 @@ import yaml
 
 from nodebake.errors import BuildError
 from tests.cluster.built import Built, bake, write_profile
-from tests.cluster.patience import still, until
 from tests.cluster.unit import Systemd
+from tests.patience import still, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

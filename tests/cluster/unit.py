@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import PATH
 from nodebake.errors import BuildError
-from tests.cluster.patience import until
+from tests.patience import until
 
 if TYPE_CHECKING:
     import subprocess

@@ -13,8 +13,8 @@ from nodebake import command
 from nodebake.errors import BuildError
 from nodebake.lab.accelerator import emulator, probe, probe_machine
 from nodebake.lab.network import private_network
-from tests.cluster.patience import until
 from tests.need import ROOT, missing, need
+from tests.patience import until
 
 NOBODY = 65534
 NAME = str(31_536_000 + os.getpid())  # seconds that nobody else sleeps

@@ -23,8 +23,8 @@ from nodebake.console.progress import Lines
 from nodebake.console.rate import Rate
 from nodebake.errors import BuildError, InputError, Problem, ProfileError, SafetyError, UsageError
 from nodebake.manifest import Artifact, Manifest
-from tests.cluster.patience import until
 from tests.need import ROOT
+from tests.patience import until
 from tests.unit import inputs, target
 
 if TYPE_CHECKING:

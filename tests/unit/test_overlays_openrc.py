@@ -12,9 +12,9 @@ import pytest
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
-from tests.cluster.patience import until
 from tests.components import baked, laid, plan_of
 from tests.need import need, need_etcd, need_root
+from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
