@@ -123,6 +123,14 @@ def build(
     return Cluster(plan=plan, out=made.out, base=base)
 
 
+def images(home: Path, profile: str, *, base: Path | None = None) -> Cluster:
+    """Write whole images for a profile's nodes in the directory `home`."""
+    plan = pipeline.resolve(profile)
+    made = options(home, plan, base=base)
+    pipeline.image(plan, options=made, progress=Silent(), ask=None)
+    return Cluster(plan=plan, out=made.out)
+
+
 def options(home: Path, plan: Plan, *, base: Path | None = None) -> pipeline.Options:
     """Return the options of a build in `home`; in the place of k3s is a stub."""
     stubs = k3s_stub.stubbed(home, plan.arch) if plan.has(K3sPart) else None

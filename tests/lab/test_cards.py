@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodebake import pipeline
-from nodebake.progress import Silent
 from tests import k3s_stub
-from tests.lab.clusters import Cluster, assert_whole_images, need_lab, options, when_asked_for
+from tests.lab.clusters import Cluster, assert_whole_images, images, need_lab, when_asked_for
 from tests.lab.standin.release import release
 from tests.need import need
 
@@ -41,10 +39,7 @@ def _images(home: Path, profile: str) -> Cluster:
         need(tool, package=package)
     own = home / "own.yaml"
     own.write_text(f"schema: 1\nextends: {profile}\n{_CHANGES[profile]}\n", encoding="utf-8")
-    plan = pipeline.resolve(str(own))
-    made = options(home, plan, base=release(*_RELEASES[profile]) if profile in _RELEASES else None)
-    pipeline.image(plan, options=made, progress=Silent(), ask=None)
-    return Cluster(plan=plan, out=made.out)
+    return images(home, str(own), base=release(*_RELEASES[profile]) if profile in _RELEASES else None)
 
 
 # `power-cut` begins with a start that has to end in a healthy cluster. Debian's base takes minutes to make.

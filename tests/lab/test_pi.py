@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodebake import pipeline
 from nodebake.errors import BuildError
 from nodebake.lab import pi
 from nodebake.lab.accelerator import Accelerator
 from nodebake.lab.hardware import Drive
 from nodebake.lab.machine import Machine
 from nodebake.lab.network import private_network
-from nodebake.progress import Silent
 from tests.cards import card, released
-from tests.lab.clusters import Cluster, assert_whole_images, need_lab, options, when_asked_for
+from tests.lab.clusters import Cluster, assert_whole_images, images, need_lab, when_asked_for
 from tests.lab.standin.release import release
 
 if TYPE_CHECKING:
@@ -34,14 +32,7 @@ def _tools() -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """Return the profile that we ship, with a whole card for each node."""
-    return _cards(tmp_path_factory.mktemp("pi"), "pi3")
-
-
-def _cards(home: Path, profile: str) -> Cluster:
-    plan = pipeline.resolve(profile)
-    made = options(home, plan, base=release("aarch64", "rpi"))
-    pipeline.image(plan, options=made, progress=Silent(), ask=None)
-    return Cluster(plan=plan, out=made.out)
+    return images(tmp_path_factory.mktemp("pi"), "pi3", base=release("aarch64", "rpi"))
 
 
 # A Pi has no clock, so `no-clock` is `cold` once more: one boot shows both.
@@ -65,7 +56,7 @@ def test_data_lies_on_usb(tmp_path: Path) -> None:
     """Three with a disk on USB become a cluster, and the card has no partition for data."""
     own = tmp_path / "usb.yaml"
     own.write_text("schema: 1\nextends: pi3\nmachine: {data: {place: own-disk}}\n", encoding="utf-8")
-    made = _cards(tmp_path, str(own))
+    made = images(tmp_path, str(own), base=release("aarch64", "rpi"))
     made.boot("cold")
     assert (("passed", []), True) == (made.verdict(), made.booted("image"))
     assert not [check for check in made.report()["checks"] if "data partition" in check["name"]]
