@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodebake.components.contract import DESK
-from nodebake.formats.writing import private, together
+from nodebake.formats.writing import artifact, private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,5 +26,7 @@ def write(files: Mapping[str, bytes], *, out: Path, epoch: int) -> tuple[Artifac
         BuildError: writing failed.
     """
     directory = private(out / DESK)
-    contents = {directory / name: content for name, content in sorted(files.items())}
-    return together("operator", contents, root=out, epoch=epoch)
+    return tuple(
+        artifact("operator", directory / name, content, root=out, epoch=epoch)
+        for name, content in sorted(files.items())
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from nodebake.errors import BuildError
 from nodebake.manifest import Artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from nodebake.formats.packing import Prefix
@@ -117,32 +117,6 @@ def twin(of: Artifact, path: Path, chunks: Iterable[bytes], *, root: Path, epoch
     return changed(of, path=path.relative_to(root).as_posix())
 
 
-def together(kind: str, contents: Mapping[Path, bytes], *, root: Path, epoch: int) -> tuple[Artifact, ...]:
-    """Write files that count as one, a certificate and its key: none takes its place before all are written.
-
-    Who reads them meanwhile meets old and new ones only in the moment that it takes to rename them.
-
-    Args:
-        kind: as in `Artifact`.
-        contents: bytes by place; the directories exist.
-        root: the build's directory, which the artefacts' paths are relative to.
-        epoch: their modification time, seconds since 1970.
-
-    Raises:
-        BuildError: one could not be written; what was there before is whole.
-    """
-    _replace({path: (content,) for path, content in contents.items()}, epoch=epoch)
-    return tuple(
-        Artifact(
-            kind=kind,
-            path=path.relative_to(root).as_posix(),
-            size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
-        for path, content in contents.items()
-    )
-
-
 def replace(path: Path, chunks: Iterable[bytes], *, epoch: int) -> None:
     """Put a file of `chunks` (0600) in the place of `path`: at every moment the old one or the new is there.
 
@@ -151,43 +125,24 @@ def replace(path: Path, chunks: Iterable[bytes], *, epoch: int) -> None:
     Raises:
         BuildError: it could not be written.
     """
-    _replace({path: chunks}, epoch=epoch)
-
-
-def _replace(files: Mapping[Path, Iterable[bytes]], *, epoch: int) -> None:
-    with ExitStack() as parts:
-        written = {}
-        for number, (path, chunks) in enumerate(files.items()):
-            written[path] = parts.enter_context(part(path, number))
-            with _telling(path):
-                _fill(written[path], chunks, epoch)
-        for path, new in written.items():
-            with _telling(path):
-                new.replace(path)
-
-
-def _fill(new: Path, chunks: Iterable[bytes], epoch: int) -> None:
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
-        for chunk in chunks:
-            _write(descriptor, chunk)
-        os.utime(descriptor, (epoch, epoch))
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
     try:
-        yield
+        with part(path) as new:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
+                for chunk in chunks:
+                    _write(descriptor, chunk)
+                os.utime(descriptor, (epoch, epoch))
+            new.replace(path)
     except OSError as error:
         raise failed(path, error) from error
 
 
 @contextmanager
-def part(path: Path, number: int = 0) -> Iterator[Path]:
+def part(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write under; what has it after an error goes."""
-    # The process id keeps builds apart, the number the files that one of them writes at a time. The name
+    # The process id keeps builds apart; one build writes one file at a time into a directory. The name
     # must not match *.apkovl.tar.gz*, should a killed build leave it behind.
-    new = path.with_name(f"{PART}{os.getpid()}-{number}")
+    new = path.with_name(f"{PART}{os.getpid()}")
     try:
         yield new
     except BaseException:

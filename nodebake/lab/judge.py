@@ -13,7 +13,6 @@ from nodebake.command import find
 from nodebake.components.etcd import EtcdPart
 from nodebake.errors import BuildError
 from nodebake.lab.network import BRIDGE
-from nodebake.lab.stranger import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +35,19 @@ class Judge:
         network: where the members are.
         etcdctl: the program, for this machine.
         operator: directory of the operator's files.
-        stranger: a client of another authority.
+        stranger: certificate and key of a client of another authority.
     """
 
     plan: Plan
     network: Network
     etcdctl: Path
     operator: Path
-    stranger: Identity
+    stranger: Path
+
+    @property
+    def admin(self) -> Path:
+        """The operator's certificate and key."""
+        return self.operator / "admin.pem"
 
     def url(self, name: str) -> str:
         """Return the client URL of the node `name`."""
@@ -105,8 +109,7 @@ class Judge:
 
     def over_https(self, name: str) -> str:
         """Return what /health says to curl with the operator's certificate."""
-        own = Identity(certificate=self.operator / "admin.crt", key=self.operator / "admin.key")
-        return self._curl([*_shown(own), f"{self.url(name)}/health"]).decode()
+        return self._curl(["--cert", str(self.admin), f"{self.url(name)}/health"]).decode()
 
     def answers(self, address: str, *, via: str) -> bool:
         """Say whether `address` answers a ping that the machine with the address `via` passes on."""
@@ -115,9 +118,9 @@ class Judge:
         told = self.network.run([find("ping", package="iputils-ping"), *words, address], accept=(0, 1))
         return b" 1 received" in told
 
-    def ask(self, url: str, *, authority: Path, identity: Identity | None = None) -> str:
+    def ask(self, url: str, *, authority: Path, identity: Path | None = None) -> str:
         """Return what a server of another authority says, and its status; what curl says if it does not."""
-        own = _shown(identity) if identity else []
+        own = ["--cert", str(identity)] if identity else []
         try:
             return self._curl([*own, "--write-out", " %{http_code}", url], authority=authority).decode()
         except BuildError as error:
@@ -132,7 +135,7 @@ class Judge:
         plain = url.replace("https://", "http://")
         return {
             "without a certificate": self._refused(url),
-            "with a certificate of another authority": self._refused(url, *_shown(self.stranger)),
+            "with a certificate of another authority": self._refused(url, "--cert", str(self.stranger)),
             "without TLS": self._refused(plain),
         }
 
@@ -171,13 +174,9 @@ class Judge:
         return self.network.run(
             [
                 *(self.etcdctl, f"--endpoints={','.join(urls)}", f"--cacert={self.operator / 'ca.crt'}"),
-                *(f"--cert={self.operator / 'admin.crt'}", f"--key={self.operator / 'admin.key'}"),
+                *(f"--cert={self.admin}", f"--key={self.admin}"),
                 *(f"--dial-timeout={seconds}s", f"--command-timeout={seconds}s", *words),
             ],
             timeout=2 * _PATIENT,
             accept=accept,
         )
-
-
-def _shown(identity: Identity) -> list[str]:
-    return ["--cert", str(identity.certificate), "--key", str(identity.key)]

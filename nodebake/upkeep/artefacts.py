@@ -50,7 +50,7 @@ def _serials(out: Path, artefacts: tuple[Artifact, ...]) -> frozenset[str]:
         try:
             if artefact.kind in _ARCHIVES and path.exists():
                 serials |= set(_in_archive(path))
-            elif path.suffix == ".crt" and path.exists():
+            elif path.suffix == ".pem" and path.exists():
                 serials.add(describe(path.read_bytes()).serial)
         except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:
             raise BuildError(f"{path} cannot be read: {error}", hint="build again") from error

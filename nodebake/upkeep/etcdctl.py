@@ -234,8 +234,8 @@ class Etcdctl:
             str(self.program),
             f"--endpoints={','.join(endpoints or self._all())}",
             f"--cacert={self.desk / 'ca.crt'}",
-            f"--cert={self.desk / 'admin.crt'}",
-            f"--key={self.desk / 'admin.key'}",
+            f"--cert={self.desk / 'admin.pem'}",
+            f"--key={self.desk / 'admin.pem'}",
             f"--dial-timeout={_ANSWER}s",
             f"--command-timeout={_ANSWER * 2}s",
         ]

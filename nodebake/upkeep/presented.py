@@ -50,8 +50,8 @@ def presented(plan: Plan, desk: Path, *, member: str = "") -> tuple[Presented, .
     Raises:
         UsageError: the operator's files are not there.
     """
-    certificate, key = desk / "admin.crt", desk / "admin.key"
-    if not certificate.exists() or not key.exists():
+    operator = desk / "admin.pem"
+    if not operator.exists():
         raise UsageError(
             f"the operator's certificate is not in {desk}",
             hint=f"write it: ./invoke build --profile {plan.name}",
@@ -59,7 +59,7 @@ def presented(plan: Plan, desk: Path, *, member: str = "") -> tuple[Presented, .
     # Whether it is the right one is decided by the ledger: one that is not must be seen as well.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(operator)
     part = plan.part(EtcdPart)
     ports = {part.client_port: part.pairs[part.server], part.peer_port: part.pairs[part.peer]}
     asked = [(node, port) for node in plan.members for port in ports if member in {"", node.name}]

@@ -48,7 +48,7 @@ class Desk:
     def curl(self, url: str, *words: str, admin: bool = True) -> str:
         """Ask a member over TLS, with the operator's certificate unless told otherwise."""
         home = self.built.operator
-        key = ["--cert", str(home / "admin.crt"), "--key", str(home / "admin.key")] if admin else []
+        key = ["--cert", str(home / "admin.pem")] if admin else []
         trust = ["--cacert", str(home / "ca.crt"), *key]
         return self.box.run(
             "curl", "--silent", "--show-error", "--max-time", "10", *trust, *words, url

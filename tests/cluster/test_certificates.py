@@ -118,7 +118,7 @@ def state(tool: Tool) -> dict[str, bytes]:
 
 def admitted(cluster: Cluster, operator: Path, name: str = "admin") -> bool:
     """Tell whether every member lets somebody in who has these operator's files."""
-    words = ["--cert", f"{operator}/{name}.crt", "--key", f"{operator}/{name}.key", "--max-time", "10"]
+    words = ["--cert", f"{operator}/{name}.pem", "--max-time", "10"]
     answers = {_let_in(cluster, f"{cluster.desk.endpoint(name)}/health", words) for name in SERVED}
     assert len(answers) == 1
     return answers.pop()

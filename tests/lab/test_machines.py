@@ -19,7 +19,6 @@ from nodebake.lab.judge import Judge
 from nodebake.lab.machine import Machine
 from nodebake.lab.network import private_network
 from nodebake.lab.rack import ClusterError, Rack
-from nodebake.lab.stranger import Identity
 from nodebake.progress import Silent
 from nodebake.tree import Tree, file, link, merge
 from tests.need import CACHE, missing, need
@@ -79,7 +78,7 @@ def one_machine(
                 network=network,
                 etcdctl=work / "none",
                 operator=work,
-                stranger=Identity(certificate=work / "none", key=work / "none"),
+                stranger=work / "none",
             ),
             progress=Silent(),
             clock=lambda: time.monotonic() - start,

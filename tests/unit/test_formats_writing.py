@@ -64,22 +64,6 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_files_that_count_as_one_change_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second cannot be written: the first is the old one, too, and no part is left."""
-    certificate, key = tmp_path / "a.crt", tmp_path / "a.key"
-    writing.together("operator", {certificate: b"old", key: b"old"}, root=tmp_path, epoch=EPOCH)
-
-    def full(descriptor: int, content: bytes) -> int:
-        if content == b"key":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return os.writev(descriptor, [content])
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(BuildError, match=rf"cannot write {key}: No space left on device"):
-        writing.together("operator", {certificate: b"new", key: b"key"}, root=tmp_path, epoch=EPOCH)
-    assert {certificate: b"old", key: b"old"} == {path: path.read_bytes() for path in tmp_path.iterdir()}
-
-
 def test_leftovers_of_a_killed_build_are_dropped(tmp_path: Path) -> None:
     """A part that a killed build left is gone when the next one begins; other files stay."""
     (tmp_path / f"{writing.PART}123").write_bytes(b"half")

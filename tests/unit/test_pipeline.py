@@ -191,7 +191,7 @@ def test_the_ledger_knows_where_certificates_went(first: Path) -> None:
     """Every certificate has the artefact it is in."""
     rows = json.loads((first / "vault/ledger.json").read_text())["certificates"]
     assert {row["artifact"] for row in rows if row["holder"] == "x-2"} == {"x-2/user-data"}
-    assert {row["artifact"] for row in rows if row["holder"] == "operator"} == {"operator/admin.crt"}
+    assert {row["artifact"] for row in rows if row["holder"] == "operator"} == {"operator/admin.pem"}
 
 
 def test_every_problem_of_a_profile_is_told_at_once(place: Path) -> None:
@@ -211,7 +211,7 @@ def test_the_operators_environment_is_found_from_anywhere(first: Path) -> None:
     script = f'cd /; . "{env}" && echo "$ETCDCTL_ENDPOINTS|$ETCDCTL_CACERT|$ETCDCTL_CERT|$ETCDCTL_KEY"'
     told = command.run([program, "-c", script]).decode().strip().split("|")
     assert told[0] == "https://192.168.7.11:2379,https://192.168.7.12:2379,https://192.168.7.13:2379"
-    assert told[1:] == [str(env.parent / name) for name in ("ca.crt", "admin.crt", "admin.key")]
+    assert told[1:] == [str(env.parent / name) for name in ("ca.crt", "admin.pem", "admin.pem")]
 
 
 def test_a_shell_that_does_not_know_is_told_what_to_do(first: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_shell_that_does_not_know_is_told_what_to_do(first: Path) -> None:
     done = subprocess.run([dash, "-c", line], capture_output=True, text=True, check=False)  # noqa: S603 - a test's own line
     assert "set NODEBAKE_OPERATOR" in done.stderr
     told = command.run([dash, "-c", line], env={"NODEBAKE_OPERATOR": str(env.parent)})
-    assert told.decode().strip() == str(env.parent / "admin.key")
+    assert told.decode().strip() == str(env.parent / "admin.pem")
 
 
 def test_ssh_finds_every_name_in_known_hosts(first: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_missing_artefact_ends_the_stamp(place: Path) -> None:
     """What was deleted is built again."""
     path = place / "stamp.json"
     build(place, stamp=path)
-    (place / "out/operator/admin.key").unlink()
+    (place / "out/operator/admin.pem").unlink()
     assert stamp.unchanged(path, now=0) is None
 
 

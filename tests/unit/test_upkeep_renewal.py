@@ -114,7 +114,7 @@ def test_the_ledger_knows_where_renewed_certificates_went(built: Path) -> None:
     renew(built)
     rows = json.loads((built / "vault/ledger.json").read_text())["certificates"]
     last = {(row["holder"], row["name"]): row["artifact"] for row in rows}
-    assert last["operator", "client"] == "operator/admin.crt"
+    assert last["operator", "client"] == "operator/admin.pem"
     assert last["x-1", "peer"] == "x-1/x-1.renewal.tar.gz"
 
 

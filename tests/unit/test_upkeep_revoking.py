@@ -8,6 +8,7 @@ import pytest
 
 from nodebake import command, pipeline, upkeep
 from nodebake.errors import UsageError
+from nodebake.pki import same_key
 from nodebake.progress import Silent
 from tests.need import need
 from tests.unit.inputs import options
@@ -46,7 +47,7 @@ def test_the_list_names_what_was_revoked_and_goes_to_every_member(built: Path) -
 
 def test_openssl_refuses_the_revoked_certificate(built: Path) -> None:
     """With the list, the old operator's certificate is revoked and the new one is fine."""
-    old = (built / "out/operator/admin.crt").read_bytes()
+    old = (built / "out/operator/admin.pem").read_bytes()
     done = revoke(built, cn="root")
     (built / "crl.der").write_bytes(files(built / "out" / done.archives["x-1"].path)[CRL])
     openssl = need("openssl", package="openssl")
@@ -55,15 +56,15 @@ def test_openssl_refuses_the_revoked_certificate(built: Path) -> None:
     argv = [openssl, "verify", "-crl_check", "-CAfile", f"{built}/out/operator/ca.crt"]
     argv += ["-CRLfile", f"{built}/crl.pem"]
     (built / "old.crt").write_bytes(old)
-    command.run([*argv, f"{built}/out/operator/admin.crt"])
+    command.run([*argv, f"{built}/out/operator/admin.pem"])
     command.run([*argv, f"{built}/old.crt"], accept=(2,))
 
 
 def test_a_revoked_operator_gets_a_new_key(built: Path) -> None:
     """The operator of every build is issued again at once; the rows say why."""
-    before = (built / "out/operator/admin.key").read_bytes()
+    before = (built / "out/operator/admin.pem").read_bytes()
     revoke(built, cn="root")
-    assert (built / "out/operator/admin.key").read_bytes() != before
+    assert not same_key((built / "out/operator/admin.pem").read_bytes(), before)
     plan = pipeline.resolve(str(built / "edge.yaml"))
     rows, _ = upkeep.certificates(plan, options(built), live=False)
     states = {row.state for row in rows if row.holder == "operator"}
@@ -99,12 +100,12 @@ def test_an_operator_has_a_name_and_keeps_it(built: Path) -> None:
     upkeep.add_operator(plan, options(built), "ada@desk", ask=None)
     for _ in range(2):
         text = command.run(
-            ["openssl", "x509", "-in", built / "out/operator/ada@desk.crt", "-noout", "-subject"]
+            ["openssl", "x509", "-in", built / "out/operator/ada@desk.pem", "-noout", "-subject"]
         )
         assert text.decode().strip().endswith("CN = ada@desk")
         pipeline.build(plan, options=options(built), progress=Silent(), ask=None)
     revoke(built, cn="ada@desk")
-    assert not (built / "out/operator/ada@desk.key").exists()
+    assert not (built / "out/operator/ada@desk.pem").exists()
 
 
 @pytest.mark.parametrize("name", ["", "root", "admin", "ca", "a/b", "../x", "-x", "x" * 65])

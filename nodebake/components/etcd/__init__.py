@@ -108,7 +108,7 @@ def desk_leaves(plan: Plan) -> tuple[LeafRequest, ...]:
 
 
 def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
-    """Return the operators' leaves, the authorities' certificates, and etcdctl's environment."""
+    """Return the operators' leaves and keys, the authorities' certificates, and etcdctl's environment."""
     users = {name.removeprefix(USER): leaf for name, leaf in given.leaves.items() if name.startswith(USER)}
     named = {"admin": given.leaves[_OPERATOR.name], **users}
     part = plan.part(EtcdPart)
@@ -118,8 +118,8 @@ def desk(plan: Plan, given: Desk) -> Mapping[str, bytes]:
         "old_api": part.knows_old_api,
     }
     return {
-        **{f"{name}.crt": leaf.certificate for name, leaf in named.items()},
-        **{f"{name}.key": leaf.key for name, leaf in named.items()},
+        # In one file: of two, a client that starts while they are renewed may meet the old one and the new.
+        **{f"{name}.pem": leaf.certificate + leaf.key for name, leaf in named.items()},
         "ca.crt": given.trust,
         "etcdctl.env": render("etcd", ["desk"], values)["etcdctl.env"].content,
     }

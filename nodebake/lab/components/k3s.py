@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nodebake.components.k3s import K3sPart
-from nodebake.lab.stranger import Identity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +20,9 @@ def check(rack: Rack) -> None:
     """Ask the API of every server, with and without the administrator's certificate."""
     document = json.loads((rack.judge.operator / "kubeconfig").read_text(encoding="utf-8"))
     user, clusters = document["users"][0]["user"], [one["cluster"] for one in document["clusters"]]
-    work = rack.judge.stranger.certificate.parent
-    own = Identity(
-        certificate=_decoded(user, "client-certificate-data", work),
-        key=_decoded(user, "client-key-data", work),
-    )
-    authority = _decoded(clusters[0], "certificate-authority-data", work)
+    work = rack.judge.stranger.parent
+    own = _decoded(user, work, "client-certificate-data", "client-key-data")
+    authority = _decoded(clusters[0], work, "certificate-authority-data")
     part = rack.plan.part(K3sPart)
     for name, cluster in zip(part.named("server"), clusters, strict=True):
         url = f"{cluster['server']}/readyz"
@@ -54,8 +50,8 @@ def _names(told: str) -> set[str]:
         return set()
 
 
-def _decoded(values: dict[str, Any], key: str, work: Path) -> Path:
-    """Write what a kubeconfig has in base64 to a file for curl."""
-    path = work / f"kubeconfig.{key}"
-    path.write_bytes(base64.b64decode(values[key]))
+def _decoded(values: dict[str, Any], work: Path, *keys: str) -> Path:
+    """Write what a kubeconfig has in base64 to one file for curl."""
+    path = work / f"kubeconfig.{keys[0]}"
+    path.write_bytes(b"".join(base64.b64decode(values[key]) for key in keys))
     return path
