@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # Counts up when the same release would become other bytes here.
 _MADE = 1
-_STEP = 16 * MIB
+STEP = 16 * MIB
+"""Bytes that a node's own files are reckoned in, so that most nodes share one base."""
 _COMMON = (".alpine-release", "apks/.boot_repository")
 
 
@@ -85,7 +86,7 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
         BuildError: it could not be put onto a partition.
         OSError: as writing does.
     """
-    room = up(room, _STEP)
+    room = up(room, STEP)
     made = cache / f"{kind.name}-{sha256[:32]}-{_MADE}-{room // MIB}.fat"
     if not intact(made):
         cache.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebake.bases import alpine, debian, packages
@@ -15,12 +17,11 @@ from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
 from nodebake.provenance import bill
 from nodebake.sources import Sources, Want
-from nodebake.sources.cache import digest
+from nodebake.sources.cache import SCRATCH, digest
 from nodebake.sources.lock import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nodebake.formats.card import Card
     from nodebake.manifest import Artifact, Manifest
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 _ON_BOOT = {"apkovl": 1, "boot": 2}
 """Kinds of artefacts for the boot partition, with how many directories they lie in under the build's own."""
-# Bytes that a node's own files are reckoned to, so that most nodes share one base.
-_ROOM = 32 << 20
 
 
 def check(plan: Plan, options: Options) -> None:
@@ -107,7 +106,7 @@ def _of_alpine(
     path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {
-        name: up(sum(item.size for item in items if item.kind in _ON_BOOT), _ROOM)
+        name: up(sum(item.size for item in items if item.kind in _ON_BOOT), alpine.STEP)
         for name, items in nodes.items()
     }
     made = {
@@ -167,16 +166,44 @@ def images(
         InputError: a tool is not installed.
         BuildError: one could not be written.
     """
+    epoch = manifest.epoch
+    with tempfile.TemporaryDirectory(dir=options.cache / "bases", prefix=SCRATCH) as scratch:
+        cards = _furnished(manifest, given, options, Path(scratch))
 
-    def write(node: NodePlan) -> tuple[Artifact, ...]:
-        items, out = manifest.nodes[node.name], options.out / node.name
-        own, epoch = contents(items, options.out), manifest.epoch
-        forms = card.write(plan, node, given.cards[node.name], own, out=out, epoch=epoch)
-        before = next(item for item in items if item.kind == bill.KIND)
-        return *forms, bill.write_image(node, before, forms[0], given.system, root=options.out, epoch=epoch)
+        def write(node: NodePlan) -> tuple[Artifact, ...]:
+            items, out = manifest.nodes[node.name], options.out / node.name
+            own = contents([item for item in items if not _furniture(item)], options.out)
+            forms = card.write(plan, node, cards[node.name], own, out=out, epoch=epoch)
+            before = next(item for item in items if item.kind == bill.KIND)
+            bom = bill.write_image(node, before, forms[0], given.system, root=options.out, epoch=epoch)
+            return *forms, bom
 
-    nodes = [node for node in plan.nodes if node.name in given.cards]
-    return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
+        nodes = [node for node in plan.nodes if node.name in cards]
+        return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
+
+
+def _furnished(manifest: Manifest, given: Ground, options: Options, scratch: Path) -> dict[str, Card]:
+    """Return the nodes' cards with what on their boot partition is not one node's own."""
+    cards: dict[str, Card] = {}
+    made: dict[object, Card] = {}
+    for name, plain in given.cards.items():
+        found = [item for item in manifest.nodes[name] if _furniture(item)]
+        key = (plain.boot.image, *sorted((_place(item), item.sha256) for item in found))
+        if found and key not in made:
+            files, image = contents(found, options.out).boot, scratch / f"{len(made)}.fat"
+            made[key] = card.furnished(plain, files, image=image, epoch=manifest.epoch)
+        cards[name] = made.get(key, plain)
+    return cards
+
+
+def _furniture(item: Artifact) -> bool:
+    """Say whether a node's artefact goes onto the boot partition, and is not its own."""
+    return item.kind in _ON_BOOT and item.shared == ((0, item.size),)
+
+
+def _place(item: Artifact) -> str:
+    """Return where on the boot partition an artefact goes."""
+    return "/".join(item.path.split("/")[_ON_BOOT[item.kind] :])
 
 
 def _label(plan: Plan) -> str:
@@ -185,13 +212,10 @@ def _label(plan: Plan) -> str:
     return data.device.removeprefix("LABEL=") if data and plan.part(BasePart).grown else ""
 
 
-def contents(items: tuple[Artifact, ...], out: Path) -> card.Own:
+def contents(items: Iterable[Artifact], out: Path) -> card.Own:
     """Return what of a node's artefacts its card gets: by place on the boot partition, and for the root."""
-    boot = {
-        "/".join(item.path.split("/")[_ON_BOOT[item.kind] :]): out / item.path
-        for item in items
-        if item.kind in _ON_BOOT
-    }
+    items = tuple(items)
+    boot = {_place(item): out / item.path for item in items if item.kind in _ON_BOOT}
     root = next((out / item.path for item in items if item.kind == "rootfs"), None)
     on_disk = [item for item in items if item.kind in _ON_BOOT or item.kind == "rootfs"]
     shared = tuple((out / item.path, start, end) for item in on_disk for start, end in item.shared)

@@ -28,7 +28,7 @@ def test_what_was_left_of_the_base_is_found(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(disk)
     copied = [Range(start=0, end=3 * MIB), Range(start=4 * MIB, end=len(base))]
     with (tmp_path / "base").open("rb") as one, (tmp_path / "disk").open("rb") as other:
-        found = list(likeness.unchanged(other, one, copied, at=MIB))
+        found = list(likeness.unchanged(other, one, likeness.cells(copied), at=MIB))
     starts = [MIB, 2 * MIB, 5 * MIB, 6 * MIB]
     ends = [2 * MIB, 3 * MIB, 6 * MIB, 6 * MIB + 100]
     assert found == [Range(start=start, end=end) for start, end in zip(starts, ends, strict=True)]

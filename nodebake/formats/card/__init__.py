@@ -7,7 +7,7 @@ has nothing: what is not a hole must reach the card, zeros too.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nodebake.plan import Identity, NodePlan, Plan
 
-__all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "ready", "write"]
+__all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "furnished", "ready", "write"]
 
 KINDS = ("image", "qcow2", "image-zst", "bmap", "image-sbom")
 """Of the artefacts that come and go with an image: it, its other forms, its bill of materials."""
@@ -45,11 +45,13 @@ class Made:
     Attributes:
         image: the file that it is.
         ranges: what of it means something.
+        pieces: what disks that it is copied to are likely to keep, none within another; empty for all of it.
         names: what is in it, by path; only asked of an ext4.
     """
 
     image: Path
     ranges: tuple[Range, ...]
+    pieces: tuple[Range, ...] = ()
     names: frozenset[str] = frozenset()
 
     @property
@@ -137,6 +139,33 @@ def boot_size(release: int, own: int) -> int:
     return max(fat.SMALLEST, up(release + 2 * own, _STEP))
 
 
+def furnished(card: Card, files: Mapping[str, Path], *, image: Path, epoch: int) -> Card:
+    """Return `card` with files on the boot partition that several nodes have, put there once for all.
+
+    Args:
+        card: what disks share.
+        files: by their path on the boot partition.
+        image: where that partition is made.
+        epoch: seconds since 1970.
+
+    Raises:
+        InputError: a tool is not installed.
+        BuildError: a file could not be put there.
+        OSError: as writing does.
+    """
+    made = card.boot
+    with image.open("xb", buffering=0) as new, made.image.open("rb") as base:
+        os.truncate(new.fileno(), made.size)
+        copy(base.fileno(), new.fileno(), made.ranges, at=0)
+    fat.fill(image, files, epoch=epoch)
+    contents = (path.read_bytes() for _, path in sorted(files.items()))
+    with image.open("rb") as new, made.image.open("rb") as base:
+        left = tuple(likeness.unchanged(new, base, likeness.cells(made.ranges), at=0))
+    found = likeness.located(image, contents, hint=made.ranges[-1].end)
+    pieces = tuple(Range(start=start, end=end) for start, end in likeness.apart((*left, *found)))
+    return replace(card, boot=Made(image=image, ranges=fat.used(image), pieces=pieces))
+
+
 def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch: int) -> tuple[Artifact, ...]:
     """Write the node's image, and its other forms.
 
@@ -155,6 +184,7 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
     path, who = out / f"{node.name}.img", identity(plan.profile.cluster.name, node.name)
     try:
         with part(path) as new:
+            _begin(new, card, who, epoch)
             _copy(new, card, who)
             _fill(new, card, own, who, epoch)
             image = _placed("image", new, path, epoch, _shared(new, card, own))
@@ -164,12 +194,20 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
     return image, *forms
 
 
+def _begin(image: Path, card: Card, who: Identity, epoch: int) -> None:
+    """Make the file with an empty file system for data."""
+    image.touch(0o600, exist_ok=False)
+    os.truncate(image, card.partitions[-1].end)
+    for data in card.partitions[2 if card.root else 1 :]:
+        # First of all: mke2fs waits until the disk has the whole file.
+        ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
+
+
 def _copy(image: Path, card: Card, who: Identity) -> None:
     """Write what is shared, and the partition table."""
     partitions, made = card.partitions, [one for one in (card.boot, card.root) if one]
-    descriptor = os.open(image, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "r+b", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
-        os.truncate(descriptor, partitions[-1].end)
+    with image.open("r+b", buffering=0) as file:
+        descriptor = file.fileno()
         for one, partition in zip(made, partitions, strict=False):
             with one.image.open("rb") as source:
                 copy(source.fileno(), descriptor, one.ranges, at=partition.start)
@@ -182,12 +220,10 @@ def _fill(image: Path, card: Card, own: Own, who: Identity, epoch: int) -> None:
     boot, *rest = card.partitions
     fat.fill(image, own.boot, epoch=epoch, at=boot.start)
     if card.root:
-        root = rest.pop(0)
+        root = rest[0]
         ext4.identify(image, root, unique=who.root, epoch=epoch)
         if own.root:
             laying.lay(image, root, own.root, names=card.root.names, epoch=epoch)
-    for data in rest:
-        ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
 
 
 def _shared(image: Path, card: Card, own: Own) -> Shared:
@@ -197,7 +233,8 @@ def _shared(image: Path, card: Card, own: Own) -> Shared:
     with image.open("rb") as disk:
         for one, partition in zip(made, card.partitions, strict=False):
             with one.image.open("rb") as base:
-                found += joined(likeness.unchanged(disk, base, one.ranges, at=partition.start))
+                pieces = one.pieces or likeness.cells(one.ranges)
+                found += joined(likeness.unchanged(disk, base, pieces, at=partition.start))
             free = partition.start + one.ranges[-1].end  # own files are likely to lie behind the shared ones
     return likeness.apart((*found, *likeness.located(image, own.contents(), hint=free)))
 

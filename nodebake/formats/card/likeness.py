@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import tarfile
 from typing import IO, TYPE_CHECKING
 
@@ -21,22 +22,35 @@ _LEAST = 1 << 16  # what is smaller is not worth looking for
 _TRIES = 16
 
 
-def unchanged(image: IO[bytes], base: IO[bytes], ranges: Iterable[Range], *, at: int) -> Iterator[Range]:
+def cells(ranges: Iterable[Range]) -> Iterator[Range]:
+    """Yield pieces that `ranges` lie in, each small enough that most are left alone."""
+    for one in joined(ranges, step=_CELL):
+        for start in range(one.start, one.end, _CELL):
+            yield Range(start=start, end=start + _CELL)
+
+
+def unchanged(image: IO[bytes], base: IO[bytes], pieces: Iterable[Range], *, at: int) -> Iterator[Range]:
     """Yield where `image` has what `base` has.
 
     Args:
         image: the disk.
         base: what was copied to it.
-        ranges: the parts of the base that were copied.
+        pieces: of the base, as far as it has them; one is the same as a whole or not at all.
         at: where in the image it went.
     """
-    for one in joined(ranges, step=_CELL):
-        for start in range(one.start, one.end, _CELL):
-            image.seek(at + start)
-            base.seek(start)
-            data = base.read(min(_CELL, one.end - start))
-            if data and image.read(len(data)) == data:
-                yield Range(start=at + start, end=at + start + len(data))
+    # What startswith is given it does not copy, unlike slices of a mapped file.
+    with mmap.mmap(base.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+        block = bytearray(_CELL)
+        for one in pieces:
+            end = min(one.end, len(view))
+            for start in range(one.start, end, _CELL):
+                with view[start : min(start + _CELL, end)] as data:
+                    read = os.preadv(image.fileno(), [block], at + start)
+                    if read < len(data) or not block.startswith(data):
+                        break
+            else:
+                if one.start < end:
+                    yield Range(start=at + one.start, end=at + end)
 
 
 def members(archive: Path, start: int, end: int) -> Iterator[bytes]:
