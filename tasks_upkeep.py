@@ -154,8 +154,8 @@ def operator(_: Context, profile: str = "", cn: str = "", out: str = "", vault: 
         from nodebake import upkeep
 
         plan, options = console.Flags(profile=profile, out=out, vault=vault).resolved()
-        files = upkeep.add_operator(plan, options, cn, ask=console.ask())
-    console.say("\n".join(str(options.out / file) for file in files))
+        file = upkeep.add_operator(plan, options, cn, ask=console.ask())
+    console.say(str(options.out / file))
 
 
 @task(

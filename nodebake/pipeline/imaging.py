@@ -87,11 +87,15 @@ def ground(plan: Plan, manifest: Manifest, options: Options, progress: Progress)
     except InputError as error:
         raise _not_had(error, plan, manifest, options) from error
     except OSError as error:
-        raise BuildError(f"{options.cache / 'bases'} cannot be written: {error.strerror}") from error
+        raise _unwritten(options.cache / "bases", error) from error
     wanted: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
     forms = tuple(form for form, use in wanted if use)
     cards = {name: replace(with_data(plan, one), forms=forms) for name, one in made.items()}
     return Ground(cards=cards, used=used, system=system)
+
+
+def _unwritten(bases: Path, error: OSError) -> BuildError:
+    return BuildError(f"{bases} cannot be written: {error.strerror}")
 
 
 def _packages(card: Card) -> tuple[packages.Package, ...]:
@@ -166,20 +170,28 @@ def images(
         InputError: a tool is not installed.
         BuildError: one could not be written.
     """
-    epoch = manifest.epoch
-    with tempfile.TemporaryDirectory(dir=options.cache / "bases", prefix=SCRATCH) as scratch:
-        cards = _furnished(manifest, given, options, Path(scratch))
+    epoch, bases = manifest.epoch, options.cache / "bases"
 
-        def write(node: NodePlan) -> tuple[Artifact, ...]:
-            items, out = manifest.nodes[node.name], options.out / node.name
-            own = contents([item for item in items if not _furniture(item)], options.out)
-            forms = card.write(plan, node, cards[node.name], own, out=out, epoch=epoch)
-            before = next(item for item in items if item.kind == bill.KIND)
-            bom = bill.write_image(node, before, forms[0], given.system, root=options.out, epoch=epoch)
-            return *forms, bom
+    def write(node: NodePlan, its: Card) -> tuple[Artifact, ...]:
+        items, out = manifest.nodes[node.name], options.out / node.name
+        own = contents([item for item in items if not _furniture(item)], options.out)
+        forms = card.write(plan, node, its, own, out=out, epoch=epoch)
+        before = next(item for item in items if item.kind == bill.KIND)
+        return *forms, bill.write_image(node, before, forms[0], given.system, root=options.out, epoch=epoch)
 
-        nodes = [node for node in plan.nodes if node.name in cards]
-        return abreast(nodes, write, task=f"imaging {plan.name}", jobs=options.jobs, progress=progress)
+    nodes, task = [node for node in plan.nodes if node.name in given.cards], f"imaging {plan.name}"
+    try:
+        with tempfile.TemporaryDirectory(dir=bases, prefix=SCRATCH) as scratch:
+            cards = _furnished(manifest, given, options, Path(scratch))
+            return abreast(
+                nodes,
+                lambda node: write(node, cards[node.name]),
+                task=task,
+                jobs=options.jobs,
+                progress=progress,
+            )
+    except OSError as error:
+        raise _unwritten(bases, error) from error
 
 
 def _furnished(manifest: Manifest, given: Ground, options: Options, scratch: Path) -> dict[str, Card]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 import zlib
+from base64 import b64decode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 OPERATOR = "operator"
 _ARCHIVES = ("apkovl", "payload", "rootfs", "renewal")
 _PEM = b"-----BEGIN CERTIFICATE-----"
+_OF_USERS = re.compile(rb'client-certificate-data"?: *"?([A-Za-z0-9+/=]+)')  # in JSON and YAML
 _LARGEST = 1 << 16  # bytes of a file with certificates
 
 
@@ -52,6 +55,8 @@ def _serials(out: Path, artefacts: tuple[Artifact, ...]) -> frozenset[str]:
                 serials |= set(_in_archive(path))
             elif path.suffix == ".pem" and path.exists():
                 serials.add(describe(path.read_bytes()).serial)
+            elif path.name == "kubeconfig" and path.exists():
+                serials |= {describe(b64decode(one)).serial for one in _OF_USERS.findall(path.read_bytes())}
         except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:
             raise BuildError(f"{path} cannot be read: {error}", hint="build again") from error
     return frozenset(serials)

@@ -89,10 +89,8 @@ def revoke(
     )
 
 
-def add_operator(
-    plan: Plan, options: Options, common_name: str, *, ask: Callable[[str], str] | None
-) -> tuple[str, ...]:
-    """Issue a certificate for an operator with a name of their own; return its files, relative to the build.
+def add_operator(plan: Plan, options: Options, common_name: str, *, ask: Callable[[str], str] | None) -> str:
+    """Issue a certificate for an operator with a name of their own; return its file, relative to the build.
 
     Raises:
         UsageError: the name cannot be one, or the vault or the pass phrase cannot be used.
@@ -109,6 +107,6 @@ def add_operator(
         vault.leaves([user(common_name)])
         oven = workshop.heat(plan, options, vault, supplies)
         renewing.write(oven, vault, {})
-        files = tuple(f"{OPERATOR}/{common_name}.{end}" for end in ("crt", "key"))
-        vault.record({(OPERATOR, user(common_name).name): files[0]})
-    return files
+        path = f"{OPERATOR}/{common_name}.pem"
+        vault.record({(OPERATOR, user(common_name).name): path})
+    return path

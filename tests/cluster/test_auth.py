@@ -81,7 +81,7 @@ def everybody_may_what_the_profile_says(cluster: Cluster, tool: Tool) -> None:
 def may(cluster: Cluster, operator: str, key: str) -> bool:
     """Tell whether an operator's certificate puts a key."""
     home = cluster.built.operator
-    given = {"ETCDCTL_CERT": f"{home}/{operator}.crt", "ETCDCTL_KEY": f"{home}/{operator}.key"}
+    given = dict.fromkeys(("ETCDCTL_CERT", "ETCDCTL_KEY"), f"{home}/{operator}.pem")
     try:
         return cluster.desk.etcdctl("put", key, "value", env=given) == "OK\n"
     except BuildError as error:

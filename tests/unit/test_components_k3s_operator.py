@@ -186,6 +186,7 @@ def test_a_whole_build_has_card_and_kubeconfig(tmp_path: Path) -> None:
     rows, wrong = upkeep.certificates(plan, options, live=False)
     expected = {("x-1", "k3s"), ("operator", "kubernetes")}
     assert (expected, ()) == (expected & {(row.holder, row.name) for row in rows}, wrong)
+    assert {()} == {row.complaints for row in rows}
     first = (out / "operator/kubeconfig").read_bytes()
     build(plan, options=options, progress=Silent(), ask=None)
     assert first == (out / "operator/kubeconfig").read_bytes()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nodebake.formats.card import likeness
 from nodebake.formats.card.ranges import Range
 
@@ -32,6 +34,24 @@ def test_what_was_left_of_the_base_is_found(tmp_path: Path) -> None:
     starts = [MIB, 2 * MIB, 5 * MIB, 6 * MIB]
     ends = [2 * MIB, 3 * MIB, 6 * MIB, 6 * MIB + 100]
     assert found == [Range(start=start, end=end) for start, end in zip(starts, ends, strict=True)]
+
+
+@pytest.mark.parametrize(("other", "expected"), [(None, 1), (0, 0), (MIB + 7, 0), (2 * MIB + 99, 0), (-1, 0)])
+def test_a_piece_is_the_same_as_a_whole_or_not_at_all(
+    tmp_path: Path, other: int | None, expected: int
+) -> None:
+    """One byte that differs, first, within or last, or one that is missing: nothing of it is shared."""
+    base = noise("piece", 2 * MIB + 100)
+    disk = bytearray(bytes(MIB) + base)
+    if other == -1:
+        disk.pop()
+    elif other is not None:
+        disk[MIB + other] ^= 1
+    (tmp_path / "base").write_bytes(base)
+    (tmp_path / "disk").write_bytes(disk)
+    with (tmp_path / "base").open("rb") as one, (tmp_path / "disk").open("rb") as two:
+        found = list(likeness.unchanged(two, one, [Range(start=0, end=len(base))], at=MIB))
+    assert [Range(start=MIB, end=MIB + len(base))] * expected == found
 
 
 def test_a_file_in_two_places_is_found_in_both(tmp_path: Path) -> None:

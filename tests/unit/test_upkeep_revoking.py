@@ -97,7 +97,7 @@ def test_artefacts_have_the_list(built: Path) -> None:
 def test_an_operator_has_a_name_and_keeps_it(built: Path) -> None:
     """The certificate's common name is the operator's; later builds write it, until it is revoked."""
     plan = pipeline.resolve(str(built / "edge.yaml"))
-    upkeep.add_operator(plan, options(built), "ada@desk", ask=None)
+    assert upkeep.add_operator(plan, options(built), "ada@desk", ask=None) == "operator/ada@desk.pem"
     for _ in range(2):
         text = command.run(
             ["openssl", "x509", "-in", built / "out/operator/ada@desk.pem", "-noout", "-subject"]
