@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.cluster.site import DATA
 from tests.patience import still, until
@@ -38,6 +40,15 @@ def wipe(machine: Machine) -> None:
     """Empty a member's data directory, as a new disk or yesterday's image does."""
     shutil.rmtree(machine.root / DATA)
     (machine.root / DATA).mkdir(mode=0o700)
+
+
+def forget(machine: Machine) -> None:
+    """Give it a card from before the others came: it may found the cluster alone, and its rehearsal passes at once."""
+    conf, play = machine.root / "etc/nodebake/etcd", machine.root / "etc/etcd/rehearsal.yml"
+    conf.write_text(conf.read_text().replace('QUORUM="2"', 'QUORUM="1"'))
+    document = yaml.safe_load(play.read_text())
+    own = [one for one in document["initial-cluster"].split(",") if one.startswith(f"{machine.node.name}=")]
+    play.write_text(json.dumps(document | {"initial-cluster": ",".join(own)}))
 
 
 def votes(machine: Machine) -> bool:
@@ -74,6 +85,20 @@ def test_a_wiped_member_stays_out_when_it_is_up_before_the_others(formed: Cluste
     until("it says why", lambda: "run: ./invoke replace --node etcd-3" in third.service.log())
     assert not votes(third)
     assert formed.desk.etcdctl("get", "kept", "--print-value-only") == "bar\n"
+
+
+def test_a_wiped_member_with_an_older_list_founds_nothing_unheard(formed: Cluster) -> None:
+    """What its rehearsal says is not enough: the cluster that answers decides, after a restart as well."""
+    third = formed.machines["etcd-3"]
+    third.service.stop()
+    wipe(third)
+    forget(third)
+    for asked in (1, 2):
+        third.service.start()
+        refused = "run: ./invoke replace --node etcd-3"
+        until("it says why", lambda times=asked: third.service.log().count(refused) == times)  # type: ignore[misc]
+        still("it does not vote", lambda: not votes(third), seconds=WATCHED)
+        third.service.stop()
 
 
 def test_members_that_lose_power_while_they_found_the_cluster_found_it_still(

@@ -323,6 +323,15 @@ def test_the_rest_of_cloud_inits_work_waits_for_etcd(machine: Path, seed: Path) 
     command.run([analyze, "verify", "--recursive-errors=one", "--man=no", unit])
 
 
+def test_a_boot_that_cannot_be_held_back_is_a_boot(machine: Path, seed: Path) -> None:
+    """Where systemd refuses the target, for a cycle, the payload counts as laid out all the same."""
+    stub = machine / "stubs/systemctl"
+    stub.write_text(stub.read_text() + "case $* in *nodebake-first.target*) exit 1 ;; esac\n")
+    ran = boot(machine, (seed, digests(seed)), (None, digests(seed)))
+    assert (ran.count(START), ran.count(HELD)) == (1, 1)
+    assert (machine / "after/var/lib/nodebake/payload").exists()
+
+
 def test_units_that_systemd_has_read_are_read_again(machine: Path, seed: Path) -> None:
     """Where systemd knows an older etcd.service it reads all units anew before it starts anything."""
     ran = boot(machine, (seed, digests(seed)), stale="yes")
