@@ -21,13 +21,14 @@ from nodebake.sources import archive
 from nodebake.sources.cache import SCRATCH, Cache, intact, remember, sound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nodebake.plan import Plan
     from nodebake.progress import Progress
 
 # Counts up when the same release would become other bytes here.
 _MADE = 1
-STEP = 16 * MIB
-"""Bytes that a node's own files are reckoned in, so that most nodes share one base."""
+_STEP = 16 * MIB  # that a node's own files are reckoned in, so that most nodes share one base
 _COMMON = (".alpine-release", "apks/.boot_repository")
 
 
@@ -70,6 +71,11 @@ def flavour(plan: Plan) -> Flavour | None:
     return VIRT if plan.arch == "x86_64" else None
 
 
+def room(sizes: Iterable[int]) -> int:
+    """Return the bytes that files of these sizes are given on a boot partition."""
+    return up(sum(sizes), _STEP)
+
+
 def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, progress: Progress) -> Card:
     """Return the boot partition with `release` on it, from the cache if it was made before.
 
@@ -77,7 +83,7 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
         kind: of the release.
         release: its file, verified.
         sha256: its digest.
-        room: bytes that a node's own files take.
+        room: what `room` says of a node's own files.
         cache: a directory for what was made.
         progress: is told when it takes time.
 
@@ -86,7 +92,6 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
         BuildError: it could not be put onto a partition.
         OSError: as writing does.
     """
-    room = up(room, STEP)
     made = cache / f"{kind.name}-{sha256[:32]}-{_MADE}-{room // MIB}.fat"
     if not intact(made):
         cache.mkdir(parents=True, exist_ok=True)

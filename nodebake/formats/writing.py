@@ -127,11 +127,11 @@ def replace(path: Path, chunks: Iterable[bytes], *, epoch: int) -> None:
     """
     try:
         with part(path) as new:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb", buffering=0):  # noqa: PTH123 - a descriptor, private from birth
+            new.touch(0o600, exist_ok=False)
+            with new.open("wb", buffering=0) as file:
                 for chunk in chunks:
-                    _write(descriptor, chunk)
-                os.utime(descriptor, (epoch, epoch))
+                    _write(file.fileno(), chunk)
+                os.utime(file.fileno(), (epoch, epoch))
             new.replace(path)
     except OSError as error:
         raise failed(path, error) from error

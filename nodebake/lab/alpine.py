@@ -65,7 +65,7 @@ class Alpine:
         files = imaging.contents(self.manifest.nodes[node.name], artefacts)
         card.write(plan, node, self.card, files, out=own, epoch=self.manifest.epoch)
         disk = own / f"{node.name}.img"
-        drive = Drive(path=disk, role="system", holds_data=bool(self.card.label))
+        drive = Drive(path=disk, role="system", holds_data=bool(self.card.data))
         others = further.drives(plan, node, work=work, name=name)
         if plan.board.firmware:
             return pi.hardware(drive, *others)
@@ -108,7 +108,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
             f"the lab needs a release of Alpine: {error}",
             hint=f"--base FILE takes one: {flavour.file}; --mirror DIRECTORY_OR_URL that has it does, too",
         ) from error
-    room = max(sum(item.size for item in items) for items in manifest.nodes.values())
+    room = max(base.room(item.size for item in items) for items in manifest.nodes.values())
     bases = options.cache / "bases"
     shared = base.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
     boot = boot_files(shared.boot.image)
@@ -120,7 +120,7 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
         floor.write_bytes(cpio(_floor(files, modules_of)))
     return Alpine(
         manifest=manifest,
-        card=imaging.with_data(plan, shared),
+        card=replace(shared, data=imaging.data(plan, work / "data.ext4", epoch=manifest.epoch)),
         floor=floor,
         version=f"Alpine {boot.read('.alpine-release').decode().strip()}, Linux {kernel}",
     )

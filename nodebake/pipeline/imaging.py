@@ -12,7 +12,6 @@ from nodebake.bases import alpine, debian, packages
 from nodebake.components.base import BasePart
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats import card
-from nodebake.formats.card.layout import up
 from nodebake.manifest import UsedInput
 from nodebake.pipeline.abreast import abreast
 from nodebake.provenance import bill
@@ -90,7 +89,7 @@ def ground(plan: Plan, manifest: Manifest, options: Options, progress: Progress)
         raise _unwritten(options.cache / "bases", error) from error
     wanted: list[tuple[card.Form, bool]] = [("qcow2", plan.board.firmware is None), ("zst", options.zst)]
     forms = tuple(form for form, use in wanted if use)
-    cards = {name: replace(with_data(plan, one), forms=forms) for name, one in made.items()}
+    cards = {name: replace(one, forms=forms) for name, one in made.items()}
     return Ground(cards=cards, used=used, system=system)
 
 
@@ -110,7 +109,7 @@ def _of_alpine(
     path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
     rooms = {
-        name: up(sum(item.size for item in items if item.kind in _ON_BOOT), alpine.STEP)
+        name: alpine.room(item.size for item in items if item.kind in _ON_BOOT)
         for name, items in nodes.items()
     }
     made = {
@@ -155,10 +154,18 @@ def release(
     return _given(base, want) if base else sources.file(want)
 
 
-def with_data(plan: Plan, card: Card) -> Card:
-    """Return `card` with the data partition that the profile asks for."""
-    data = plan.profile.machine.data
-    return replace(card, label=_label(plan), data=data.size if data and data.size else plan.board.data)
+def data(plan: Plan, image: Path, *, epoch: int) -> card.Made | None:
+    """Return the empty data partition that a node's disk has, made as the new file `image`, if it has one.
+
+    Raises:
+        InputError: a tool is not installed.
+        BuildError: it could not be made.
+    """
+    told = plan.profile.machine.data
+    if not told or not plan.part(BasePart).grown:
+        return None  # or it is on another disk
+    label = told.device.removeprefix("LABEL=")
+    return card.empty(image, told.size or plan.board.data, label=label, epoch=epoch)
 
 
 def images(
@@ -183,9 +190,10 @@ def images(
     try:
         with tempfile.TemporaryDirectory(dir=bases, prefix=SCRATCH) as scratch:
             cards = _furnished(manifest, given, options, Path(scratch))
+            empty = data(plan, Path(scratch) / "data.ext4", epoch=epoch)
             return abreast(
                 nodes,
-                lambda node: write(node, cards[node.name]),
+                lambda node: write(node, replace(cards[node.name], data=empty)),
                 task=task,
                 jobs=options.jobs,
                 progress=progress,
@@ -216,12 +224,6 @@ def _furniture(item: Artifact) -> bool:
 def _place(item: Artifact) -> str:
     """Return where on the boot partition an artefact goes."""
     return "/".join(item.path.split("/")[_ON_BOOT[item.kind] :])
-
-
-def _label(plan: Plan) -> str:
-    """Return the label of the data partition, if it is on the disk that the node starts from."""
-    data = plan.profile.machine.data
-    return data.device.removeprefix("LABEL=") if data and plan.part(BasePart).grown else ""
 
 
 def contents(items: Iterable[Artifact], out: Path) -> card.Own:

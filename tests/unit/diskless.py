@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from nodebake.command import find, run
 from nodebake.errors import BuildError
+from nodebake.formats.card import empty, ext4, ranges
 from tests.need import need, need_root, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
 MINIROOTFS = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
 MIB = 1 << 20
@@ -168,6 +170,15 @@ def card(path: Path, table: str, *, size: int = 128 * MIB) -> Card:
         file.truncate(size)
     run([need("sfdisk", package="fdisk"), "--quiet", path], stdin=table.encode())
     return Card(path)
+
+
+def imaged(card_: Card, number: int, label: str, unique: UUID, *, scratch: Path) -> None:
+    """Put what an image has as its data partition onto a partition of the card."""
+    _, start, size = card_.partition(number)
+    data = empty(scratch / "data.ext4", size * SECTOR, label=label, epoch=1_700_000_000)
+    with data.image.open("rb") as source, card_.path.open("r+b") as disk:
+        ranges.copy(source.fileno(), disk.fileno(), data.ranges, at=start * SECTOR)
+        ext4.identify(disk.fileno(), unique, at=start * SECTOR)
 
 
 def filesystem(card_: Card, number: int, *options: str, content: Path | None = None) -> None:

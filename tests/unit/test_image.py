@@ -21,7 +21,6 @@ import pytest
 from nodebake import command, pipeline, publish, stamp
 from nodebake.errors import BuildError, InputError, UsageError
 from nodebake.formats.card import ext4
-from nodebake.formats.card.layout import LINUX, Partition
 from nodebake.manifest import Manifest
 from nodebake.progress import Silent
 from tests.need import need, need_root
@@ -180,22 +179,37 @@ def test_the_data_partition_is_a_sound_empty_ext4(first: Path, tmp_path: Path) -
 
 def test_a_data_partition_has_nothing_that_only_later_mke2fs_write(tmp_path: Path) -> None:
     """A group with a copy of the superblock and nothing else needs no bitmap: none is there, nor counted."""
-    image, data = tmp_path / "image", Partition(start=MIB, size=1024 * MIB, kind=LINUX)
-    with image.open("wb") as file:
-        file.truncate(data.start + data.size)
-    ext4.make(image, data, label="DATA", unique=UUID(int=7), epoch=1_700_000_000)
-    place = f"{image}?offset={data.start}"
-    command.run([need("e2fsck", package="e2fsprogs"), "-fn", place])
+    image = tmp_path / "image"
+    ext4.make(image, 1024 * MIB, label="DATA", epoch=1_700_000_000)
+    command.run([need("e2fsck", package="e2fsprogs"), "-fn", image])
     debugfs = need("debugfs", package="e2fsprogs")
-    groups = command.run([debugfs, "-R", "show_super_stats", place]).decode().split("\n Group ")[1:]
+    groups = command.run([debugfs, "-R", "show_super_stats", image]).decode().split("\n Group ")[1:]
     copies = [groups[number] for number in (1, 3, 5)]  # powers of 3, 5 and 7; the last has a flag of its own
     assert all("Block not init" in group for group in copies)
     bitmaps = [int(group.partition("block bitmap at ")[2].partition(",")[0]) * 4096 for group in copies]
     written = [1024 + 0x178, 128 * MIB + 0x178]  # s_kbytes_written, and its copy
     with image.open("rb") as file:
         for at, size in [*((at, 4096) for at in bitmaps), *((at, 8) for at in written)]:
-            file.seek(data.start + at)
+            file.seek(at)
             assert bytes(size) == file.read(size)
+
+
+def test_an_ext4_gets_its_id_in_every_copy_of_the_superblock(tmp_path: Path) -> None:
+    """Byte for byte what tune2fs makes of it."""
+    ours, theirs, unique = tmp_path / "ours", tmp_path / "theirs", UUID(int=7)
+    ext4.make(ours, 1024 * MIB, label="DATA", epoch=1_700_000_000)
+    shutil.copy(ours, theirs)
+    with ours.open("r+b") as file:
+        ext4.identify(file.fileno(), unique, at=0)
+    command.run([need("e2fsck", package="e2fsprogs"), "-fn", ours])
+    argv: list[str | Path] = [need("tune2fs", package="e2fsprogs"), "-U", str(unique), theirs]
+    command.run(argv, env=ext4.environment(1_700_000_000))
+    assert filecmp.cmp(ours, theirs, shallow=False)
+    dumpe2fs = need("dumpe2fs", package="e2fsprogs")
+    for group in (1, 3, 5, 7):
+        copy = f"superblock={group * 32768}"
+        told = command.run([dumpe2fs, "-h", "-o", "blocksize=4096", "-o", copy, ours])
+        assert str(unique) in told.decode()
 
 
 def test_a_profile_says_how_large_the_data_partition_is(tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodebake.command import run
-from nodebake.formats.card import ext4
-from nodebake.formats.card.layout import LINUX, Partition
 from nodebake.overlay import OVERLAYS
 from nodebake.plan import identity
-from tests.unit.diskless import MIB, SECTOR, Alpine, Card, alpine, card, filesystem
+from tests.unit.diskless import MIB, SECTOR, Alpine, Card, alpine, card, filesystem, imaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +83,7 @@ def _alpine_only(directory: Path) -> Card:
 def _imaged(directory: Path) -> Card:
     """Return a card as the node's image makes it, larger than the image."""
     made = _with_boot(card(directory / "card.img", BOOT + DATA), directory)
-    place = Partition(start=FIRST * SECTOR, size=32768 * SECTOR, kind=LINUX)
-    ext4.make(made.path, place, label=LABEL, unique=UNIQUE, epoch=1_700_000_000)
+    imaged(made, 2, LABEL, UNIQUE, scratch=directory)
     return made
 
 

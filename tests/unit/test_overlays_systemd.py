@@ -10,12 +10,11 @@ from uuid import UUID
 import pytest
 
 from nodebake.command import run
-from nodebake.formats.card import ext4
-from nodebake.formats.card.layout import LINUX, MIB, Partition
+from nodebake.formats.card.layout import MIB
 from nodebake.tree import merge
 from tests.components import K3S, KEY, baked, laid, plan_of, text
 from tests.need import need, need_root
-from tests.unit.diskless import SECTOR, Card, card
+from tests.unit.diskless import SECTOR, Card, card, imaged
 
 if TYPE_CHECKING:
     from nodebake.tree import Tree
@@ -108,8 +107,7 @@ def test_homes_are_made_only_for_somebody(tmp_path: Path) -> None:
 def small(tmp_path: Path) -> Card:
     """Return a card that is larger than the image that was written to it."""
     made = card(tmp_path / "card.img", "start=8192, size=8192, type=c\nstart=16384, size=65536, type=83\n")
-    place = Partition(start=16384 * SECTOR, size=65536 * SECTOR, kind=LINUX)
-    ext4.make(made.path, place, label="DATA", unique=UUID(int=1), epoch=0)
+    imaged(made, 2, "DATA", UUID(int=1), scratch=tmp_path)
     return made
 
 

@@ -7,6 +7,7 @@ has nothing: what is not a hole must reach the card, zeros too.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
 
     from nodebake.plan import Identity, NodePlan, Plan
 
-__all__ = ["BOOT", "KINDS", "Card", "Form", "Made", "Own", "boot_size", "furnished", "ready", "write"]
+__all__ = [
+    "BOOT",
+    "KINDS",
+    "Card",
+    "Form",
+    "Made",
+    "Own",
+    "boot_size",
+    "empty",
+    "furnished",
+    "ready",
+    "write",
+]
 
 KINDS = ("image", "qcow2", "image-zst", "bmap", "image-sbom")
 """Of the artefacts that come and go with an image: it, its other forms, its bill of materials."""
@@ -67,26 +80,25 @@ class Card:
     Attributes:
         boot: the FAT file system that firmware reads.
         root: the ext4 file system that the system runs from; None where it runs from memory.
+        data: the empty ext4 file system for data; None where it is on another disk.
         code: what a PC's BIOS starts; empty for a Raspberry Pi.
-        label: the data partition's, which is the last one; empty when there is none.
-        data: its size in bytes.
         forms: in which forms the image is written besides.
     """
 
     boot: Made
     root: Made | None = None
+    data: Made | None = None
     code: bytes = b""
-    label: str = ""
-    data: int = 0
     forms: tuple[Form, ...] = ()
 
     @property
-    def partitions(self) -> tuple[Partition, ...]:
-        """The boot partition, the root's and the data's as far as there are any."""
-        sizes = [self.root.size if self.root else 0, self.data if self.label else 0]
-        found = [Partition(start=START, size=self.boot.size, kind=FAT32_LBA, bootable=True)]
-        for size in filter(None, sizes):
-            found.append(Partition(start=up(found[-1].end, _STEP), size=up(size, _STEP), kind=LINUX))
+    def partitions(self) -> tuple[tuple[Made, Partition], ...]:
+        """The boot partition, the root's and the data's as far as there are any, and where they lie."""
+        first = Partition(start=START, size=self.boot.size, kind=FAT32_LBA, bootable=True)
+        found = [(self.boot, first)]
+        for made in filter(None, (self.root, self.data)):
+            start = up(found[-1][1].end, _STEP)
+            found.append((made, Partition(start=start, size=up(made.size, _STEP), kind=LINUX)))
         return tuple(found)
 
 
@@ -139,6 +151,18 @@ def boot_size(release: int, own: int) -> int:
     return max(fat.SMALLEST, up(release + 2 * own, _STEP))
 
 
+def empty(image: Path, size: int, *, label: str, epoch: int) -> Made:
+    """Return a data partition of at least `size` bytes with nothing in it, as the new file `image`.
+
+    Raises:
+        InputError: a tool is not installed.
+        BuildError: it could not be made.
+    """
+    whole = up(size, _STEP)
+    ext4.make(image, whole, label=label, epoch=epoch)
+    return Made(image=image, ranges=ext4.used(image, Partition(start=0, size=whole, kind=LINUX)))
+
+
 def furnished(card: Card, files: Mapping[str, Path], *, image: Path, epoch: int) -> Card:
     """Return `card` with files on the boot partition that several nodes have, put there once for all.
 
@@ -154,15 +178,14 @@ def furnished(card: Card, files: Mapping[str, Path], *, image: Path, epoch: int)
         OSError: as writing does.
     """
     made = card.boot
-    with image.open("xb", buffering=0) as new, made.image.open("rb") as base:
-        os.truncate(new.fileno(), made.size)
+    with _private(image, made.size) as new, made.image.open("rb") as base:
         copy(base.fileno(), new.fileno(), made.ranges, at=0)
     fat.fill(image, files, epoch=epoch)
     contents = (path.read_bytes() for _, path in sorted(files.items()))
     with image.open("rb") as new, made.image.open("rb") as base:
-        left = tuple(likeness.unchanged(new, base, likeness.cells(made.ranges), at=0))
+        kept = tuple(likeness.unchanged(new, base, likeness.cells(made.ranges), at=0))
     found = likeness.located(image, contents, hint=made.ranges[-1].end)
-    pieces = tuple(Range(start=start, end=end) for start, end in likeness.apart((*left, *found)))
+    pieces = tuple(Range(start=start, end=end) for start, end in likeness.apart((*kept, *found)))
     return replace(card, boot=Made(image=image, ranges=fat.used(image), pieces=pieces))
 
 
@@ -184,64 +207,67 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
     path, who = out / f"{node.name}.img", identity(plan.profile.cluster.name, node.name)
     try:
         with part(path) as new:
-            _begin(new, card, who, epoch)
             _copy(new, card, who)
-            _fill(new, card, own, who, epoch)
-            image = _placed("image", new, path, epoch, _shared(new, card, own))
+            _fill(new, card, own, epoch)
+            sha256, shared = _read(new, card, own)
+            image = _placed("image", new, path, epoch, sha256, shared)
         forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch, image.shared)]
     except OSError as error:
         raise failed(path, error) from error
     return image, *forms
 
 
-def _begin(image: Path, card: Card, who: Identity, epoch: int) -> None:
-    """Make the file with an empty file system for data."""
-    image.touch(0o600, exist_ok=False)
-    os.truncate(image, card.partitions[-1].end)
-    for data in card.partitions[2 if card.root else 1 :]:
-        # First of all: mke2fs waits until the disk has the whole file.
-        ext4.make(image, data, label=card.label, unique=who.data, epoch=epoch)
-
-
 def _copy(image: Path, card: Card, who: Identity) -> None:
-    """Write what is shared, and the partition table."""
-    partitions, made = card.partitions, [one for one in (card.boot, card.root) if one]
-    with image.open("r+b", buffering=0) as file:
-        descriptor = file.fileno()
-        for one, partition in zip(made, partitions, strict=False):
-            with one.image.open("rb") as source:
-                copy(source.fileno(), descriptor, one.ranges, at=partition.start)
-        fat.identify(descriptor, who.boot, at=partitions[0].start)
-        os.pwrite(descriptor, record(who.disk, partitions, code=card.code), 0)
+    """Write what is shared, the ids, and the partition table."""
+    places = [place for _, place in card.partitions]
+    with _private(image, places[-1].end) as new:
+        for made, place in card.partitions:
+            with made.image.open("rb") as source:
+                copy(source.fileno(), new.fileno(), made.ranges, at=place.start)
+            if made is card.boot:
+                fat.identify(new.fileno(), who.boot, at=place.start)
+            else:
+                unique = who.root if made is card.root else who.data
+                ext4.identify(new.fileno(), unique, at=place.start)
+        os.pwrite(new.fileno(), record(who.disk, places, code=card.code), 0)
 
 
-def _fill(image: Path, card: Card, own: Own, who: Identity, epoch: int) -> None:
+def _private(path: Path, size: int) -> IO[bytes]:
+    """Return a new file, open, of `size` bytes that are a hole."""
+    path.touch(0o600, exist_ok=False)
+    os.truncate(path, size)
+    return path.open("r+b", buffering=0)
+
+
+def _fill(image: Path, card: Card, own: Own, epoch: int) -> None:
     """Write what is the node's own."""
-    boot, *rest = card.partitions
-    fat.fill(image, own.boot, epoch=epoch, at=boot.start)
-    if card.root:
-        root = rest[0]
-        ext4.identify(image, root, unique=who.root, epoch=epoch)
-        if own.root:
-            laying.lay(image, root, own.root, names=card.root.names, epoch=epoch)
+    for made, place in card.partitions:
+        if made is card.boot:
+            fat.fill(image, own.boot, epoch=epoch, at=place.start)
+        elif made is card.root and own.root:
+            laying.lay(image, place, own.root, names=made.names, epoch=epoch)
 
 
-def _shared(image: Path, card: Card, own: Own) -> Shared:
-    """Return where the image has nothing of the node's own."""
+def _read(image: Path, card: Card, own: Own) -> tuple[str, Shared]:
+    """Return the image's digest, and where it has nothing of the node's own."""
     found: list[Range] = []
-    made, free = [one for one in (card.boot, card.root) if one], 0
-    with image.open("rb") as disk:
-        for one, partition in zip(made, card.partitions, strict=False):
-            with one.image.open("rb") as base:
-                pieces = one.pieces or likeness.cells(one.ranges)
-                found += joined(likeness.unchanged(disk, base, pieces, at=partition.start))
-            free = partition.start + one.ranges[-1].end  # own files are likely to lie behind the shared ones
-    return likeness.apart((*found, *likeness.located(image, own.contents(), hint=free)))
+    free = 0
+    with ExitStack() as stack:
+        disk = stack.enter_context(image.open("rb"))
+        bases = [stack.enter_context(made.image.open("rb")) for made, _ in card.partitions]
+        places = [place.start for _, place in card.partitions]
+        sha256, same = likeness.compared(disk, zip(bases, places, strict=True))
+        for (made, place), base in zip(card.partitions, bases, strict=True):
+            ranges = made.pieces or likeness.cells(made.ranges)
+            found += joined(likeness.unchanged(disk, base, ranges, at=place.start, same=same))
+            if made is not card.data:
+                free = place.start + made.ranges[-1].end  # own files are likely to lie behind the shared ones
+    return sha256, likeness.apart((*found, *likeness.located(image, own.contents(), hint=free)))
 
 
-def _placed(kind: str, new: Path, path: Path, epoch: int, shared: Shared) -> Artifact:
+def _placed(kind: str, new: Path, path: Path, epoch: int, sha256: str, shared: Shared) -> Artifact:
     """Give the whole file `new` its name."""
-    sha256, size = digest(new), new.stat().st_size
+    size = new.stat().st_size
     os.utime(new, (epoch, epoch))
     new.replace(path)
     root = path.parent.parent
@@ -259,7 +285,7 @@ def _qcow2(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifac
         run([*argv, image, new])
         with image.open("rb") as file:
             found = likeness.apart(likeness.located(new, _pieces(file, shared)))
-        return (_placed("qcow2", new, path, epoch, found),)
+        return (_placed("qcow2", new, path, epoch, digest(new), found),)
 
 
 def _pieces(file: IO[bytes], ranges: Shared) -> Iterator[bytes]:
@@ -272,7 +298,7 @@ def _pieces(file: IO[bytes], ranges: Shared) -> Iterator[bytes]:
 def _zst(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
     """Write what is small to store and to send, and the map of what of it must be written."""
     del shared  # what is compressed as a whole has nothing in common with another's
-    root, (boot, *rest) = image.parent.parent, card.partitions
+    root, (boot, *rest) = image.parent.parent, [place for _, place in card.partitions]
     ranges = [Range(start=0, end=1), *_moved(fat.used(image, at=boot.start), boot.start)]
     for data in rest:
         ranges += _moved(ext4.used(image, data), data.start)

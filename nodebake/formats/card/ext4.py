@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
 import tempfile
 import uuid
 from pathlib import Path
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 # Written out, so that no host's mke2fs.conf decides; known since Linux 4.4 and e2fsprogs 1.43.
 _FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
-    "huge_file,dir_nlink,extra_isize,metadata_csum"
+    "huge_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed"
 )
 # 4 KiB blocks that tables keep room for: 256 GiB, so that it can grow to any card while it is mounted.
 _GROWN = 1 << 26
 _BLOCK = 4096
+# Linux, Documentation/filesystems/ext4/super.rst: where it is, and places in it.
+_SUPER, _BLOCKS, _ID, _SUM = 1024, 0x04, 0x68, 0x3FC
+_GROUP = 8 * _BLOCK  # blocks in a group
 _NOBODY = uuid.uuid5(uuid.NAMESPACE_URL, "urn:nodebake:root")
 # dumpe2fs tells of each group of blocks: "  Free blocks: 1187-8175, 8177".
 _FREE_BLOCKS = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
@@ -39,20 +44,20 @@ _COPY = re.compile(
 _RUN = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-def make(image: Path, partition: Partition, *, label: str, unique: uuid.UUID, epoch: int) -> None:
-    """Make an empty file system where `partition` lies in `image`.
+def make(image: Path, size: int, *, label: str, epoch: int) -> None:
+    """Make an empty file system of `size` bytes in the new file `image`.
 
     It has never been mounted, which its superblock says (mount time 0): a node may make it anew, larger.
+    Its id can be changed later, as its checksums do not hang on it.
 
     Raises:
         InputError: e2fsprogs is not installed.
         BuildError: it could not be made.
     """
-    blocks = partition.size // _BLOCK
-    extended = (f"offset={partition.start}", f"resize={max(_GROWN, blocks + 1)}")
-    argv = _mke2fs(_FEATURES, extended, label=label, unique=unique)
+    blocks = size // _BLOCK
+    argv = _mke2fs((f"resize={max(_GROWN, blocks + 1)}",), label=label)
     run([*argv, image, str(blocks)], env=environment(epoch))
-    _as_ever(image, partition.start, epoch)
+    _as_ever(image, epoch)
 
 
 def of_directory(
@@ -60,7 +65,7 @@ def of_directory(
 ) -> None:
     """Make a file system of `size` bytes with what is in the directory `root`, in the file `image`.
 
-    Its id can be changed later, as its checksums do not hang on it.
+    Its id can be changed later, too.
 
     Args:
         image: the file.
@@ -74,26 +79,26 @@ def of_directory(
         InputError: e2fsprogs is not installed.
         BuildError: it could not be made.
     """
-    argv = _mke2fs(f"{_FEATURES},metadata_csum_seed", (), label=label, unique=_NOBODY)
+    argv = _mke2fs((), label=label)
     run([*prefix, *argv, "-d", root, image, str(size // _BLOCK)], env=environment(epoch))
     _settle(image, epoch)
 
 
-def _as_ever(image: Path, start: int, epoch: int) -> None:
+def _as_ever(image: Path, epoch: int) -> None:
     """Undo what mke2fs 1.47.1 and later do besides: the same file system then, whichever release made it.
 
     They write the block bitmaps of groups that have nothing but a copy of the superblock, which the flag
     BLOCK_UNINIT had stood for, and count what they wrote. See docs/decisions/0022.
     """
     lines = ["ssv kbytes_written 0"]
-    for group in _told(image, start).split("\nGroup ")[1:-1]:  # the last has no such flag
+    for group in _told(image, 0).split("\nGroup ")[1:-1]:  # the last has no such flag
         found = _COPY.match(group)
         if found and int(found["free"]) == int(found["last"]) - int(found["kept"]):
             number = found["number"]
             lines += [f"set_bg {number} flags 7", f"set_bg {number} block_bitmap_csum 0"]
             lines += [f"set_bg {number} checksum calc", f"zap_block -p 0 {found['bitmap']}"]
     debugfs, script = find("debugfs", package="e2fsprogs"), "\n".join((*lines, "close -a"))
-    run([debugfs, "-w", "-f", "-", f"{image}?offset={start}"], stdin=script.encode(), env=environment(epoch))
+    run([debugfs, "-w", "-f", "-", image], stdin=script.encode(), env=environment(epoch))
 
 
 def _settle(image: Path, epoch: int) -> None:
@@ -108,23 +113,41 @@ def _settle(image: Path, epoch: int) -> None:
     run([debugfs, "-w", "-f", "-", image], stdin="\n".join(lines).encode(), env=environment(epoch))
 
 
-def _mke2fs(features: str, extended: tuple[str, ...], *, label: str, unique: uuid.UUID) -> list[str]:
+def _mke2fs(extended: tuple[str, ...], *, label: str) -> list[str]:
     # All that means something is written, zeros too: what was on a card before must not show through.
     written = ("nodiscard", "lazy_itable_init=0", "lazy_journal_init=0", "root_owner=0:0")
-    shape = ("-O", features, "-b", str(_BLOCK), "-I", "256", "-i", "16384", "-m", "0")
-    ids = ("-L", label, "-U", str(unique), "-E", ",".join((f"hash_seed={unique}", *extended, *written)))
+    shape = ("-O", _FEATURES, "-b", str(_BLOCK), "-I", "256", "-i", "16384", "-m", "0")
+    ids = ("-L", label, "-U", str(_NOBODY), "-E", ",".join((f"hash_seed={_NOBODY}", *extended, *written)))
     return [find("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", "ext4", *shape, *ids]
 
 
-def identify(image: Path, partition: Partition, *, unique: uuid.UUID, epoch: int) -> None:
-    """Give a file system that `of_directory` made an id of its own.
+def identify(descriptor: int, unique: uuid.UUID, *, at: int) -> None:
+    """Give a file system of ours, which begins at `at`, an id of its own: in its superblock and all copies.
 
-    Raises:
-        InputError: e2fsprogs is not installed.
-        BuildError: it could not be changed.
+    As `tune2fs -U` does, which waits until the disk has the whole file.
     """
-    tune2fs = find("tune2fs", package="e2fsprogs")
-    run([tune2fs, "-U", str(unique), f"{image}?offset={partition.start}"], env=environment(epoch))
+    (blocks,) = struct.unpack("<L", os.pread(descriptor, 4, at + _SUPER + _BLOCKS))
+    groups = -(-blocks // _GROUP)
+    for start in (_SUPER, *(number * _GROUP * _BLOCK for number in range(1, groups) if _has_copy(number))):
+        block = bytearray(os.pread(descriptor, _SUPER, at + start))
+        block[_ID : _ID + len(unique.bytes)] = unique.bytes
+        struct.pack_into("<L", block, _SUM, _crc32c(bytes(block[:_SUM])))
+        os.pwrite(descriptor, block, at + start)
+
+
+def _has_copy(group: int) -> bool:
+    """Say whether a group has a copy of the superblock: powers of 3, 5 and 7 do (sparse_super)."""
+    return any(group == base**power for base in (3, 5, 7) for power in range(group.bit_length()))
+
+
+def _crc32c(data: bytes) -> int:
+    """Return the checksum of metadata: CRC-32C, reflected, as it stands without the last inversion."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (crc & 1) * 0x82F63B78
+    return crc
 
 
 def environment(epoch: int) -> dict[str, str]:

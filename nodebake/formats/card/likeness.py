@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import os
 import tarfile
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
-from nodebake.formats.card.ranges import Range, joined
+from nodebake.formats.card.ranges import PIECE, ZEROS, Range, joined, pieces
 from nodebake.formats.packing import zstd_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_CELL = 1 << 20
+_CELL = PIECE
 _BLOCK = 4096
 _LEAST = 1 << 16  # what is smaller is not worth looking for
 # Runs that were too short before a content counts as scattered, or as not there.
@@ -29,21 +31,57 @@ def cells(ranges: Iterable[Range]) -> Iterator[Range]:
             yield Range(start=start, end=start + _CELL)
 
 
-def unchanged(image: IO[bytes], base: IO[bytes], pieces: Iterable[Range], *, at: int) -> Iterator[Range]:
+def compared(image: IO[bytes], bases: Iterable[tuple[IO[bytes], int]]) -> tuple[str, frozenset[int]]:
+    """Return a disk's SHA-256, hexadecimal, and which of its cells are the same as its bases', by number.
+
+    What is read once serves both. Cells that are a hole in part do not count.
+
+    Args:
+        image: the disk.
+        bases: what was copied to it, and where to, in whole cells.
+    """
+    sha256, same = hashlib.sha256(), set[int]()
+    with ExitStack() as stack:
+        views = [(_mapped(base, stack), at) for base, at in bases]
+        for piece in pieces(image.fileno()):
+            sha256.update(piece.content)
+            for view, at in views:
+                if piece.size == _CELL and piece.block is not ZEROS and at <= piece.at < at + len(view):
+                    with view[piece.at - at : piece.at - at + _CELL] as data:
+                        if piece.block.startswith(data):
+                            same.add(piece.at // _CELL)
+    return sha256.hexdigest(), frozenset(same)
+
+
+def _mapped(file: IO[bytes], stack: ExitStack) -> memoryview:
+    """Return what is in a file; what startswith is given of it is not copied, unlike slices of the map."""
+    mapped = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return stack.enter_context(memoryview(mapped))
+
+
+def unchanged(
+    image: IO[bytes],
+    base: IO[bytes],
+    ranges: Iterable[Range],
+    *,
+    at: int,
+    same: frozenset[int] = frozenset(),
+) -> Iterator[Range]:
     """Yield where `image` has what `base` has.
 
     Args:
         image: the disk.
         base: what was copied to it.
-        pieces: of the base, as far as it has them; one is the same as a whole or not at all.
+        ranges: of the base, as far as it has them; one is the same as a whole or not at all.
         at: where in the image it went.
+        same: what `compared` knows already.
     """
-    # What startswith is given it does not copy, unlike slices of a mapped file.
-    with mmap.mmap(base.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-        block = bytearray(_CELL)
-        for one in pieces:
+    with ExitStack() as stack:
+        view, block = _mapped(base, stack), bytearray(_CELL)
+        for one in ranges:
             end = min(one.end, len(view))
-            for start in range(one.start, end, _CELL):
+            known = same.issuperset(range((at + one.start) // _CELL, -(-(at + end) // _CELL)))
+            for start in () if known else range(one.start, end, _CELL):
                 with view[start : min(start + _CELL, end)] as data:
                     read = os.preadv(image.fileno(), [block], at + start)
                     if read < len(data) or not block.startswith(data):

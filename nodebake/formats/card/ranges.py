@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_PIECE = 1 << 20
-_ZEROS = memoryview(bytes(_PIECE))
-# Different file systems, or one that cannot do it.
-_UNABLE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+ZEROS = bytes(PIECE)
+_FICLONERANGE = 0x4020940D  # linux/fs.h
+# Different file systems, one that cannot do it, or a range that is not in its blocks.
+_UNABLE = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,47 +48,72 @@ def copy(source: int, target: int, ranges: Iterable[Range], *, at: int) -> None:
     Raises:
         OSError: as reading and writing do.
     """
+    block = memoryview(bytearray(PIECE))
     for one in ranges:
-        done = one.start
+        done = one.end if _cloned(source, target, one, at) else one.start
         while done < one.end:
-            done += _some(source, target, done, one.end - done, at)
+            # Measured: the kernel takes a third longer for copy_file_range.
+            read = os.preadv(source, [block[: one.end - done]], done)
+            if not read:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            done += os.pwrite(target, block[:read], done + at)
 
 
-def _some(source: int, target: int, start: int, left: int, at: int) -> int:
+def _cloned(source: int, target: int, one: Range, at: int) -> bool:
+    """Share a range with its source where the file system can, and say whether that worked."""
     try:
-        moved = os.copy_file_range(source, target, left, start, start + at)
+        fcntl.ioctl(
+            target,
+            _FICLONERANGE,
+            struct.pack("=qQQQ", source, one.start, one.end - one.start, one.start + at),
+        )
     except OSError as error:
         if error.errno not in _UNABLE:
             raise
-        moved = os.pwrite(target, os.pread(source, min(left, _PIECE), start), start + at)
-    if not moved:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    return moved
+        return False
+    return True
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file with holes, hexadecimal; holes are not read."""
     sha256 = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        for piece in _pieces(file.fileno()):
-            sha256.update(piece)
+        for piece in pieces(file.fileno()):
+            sha256.update(piece.content)
     return sha256.hexdigest()
 
 
-def _pieces(descriptor: int) -> Iterator[memoryview]:
-    """Yield what an open file has; a piece is good until the next one."""
-    block, size, at = bytearray(_PIECE), os.fstat(descriptor).st_size, 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a file; good until the next one is asked for.
+
+    Attributes:
+        at: where it begins.
+        size: how long it is.
+        block: begins with it; `ZEROS` where there is a hole.
+    """
+
+    at: int
+    size: int
+    block: bytes | bytearray
+
+    @property
+    def content(self) -> memoryview:
+        """What is there."""
+        return memoryview(self.block)[: self.size]
+
+
+def pieces(descriptor: int) -> Iterator[Piece]:
+    """Yield all that an open file has, in pieces that no multiple of `PIECE` lies within."""
+    block, size, at = bytearray(PIECE), os.fstat(descriptor).st_size, 0
     while at < size:
         data = _data(descriptor, at, size)
-        while at < data:
-            piece = _ZEROS[: data - at]
-            at += len(piece)
-            yield piece
-        hole = os.lseek(descriptor, at, os.SEEK_HOLE) if at < size else at
+        hole = os.lseek(descriptor, data, os.SEEK_HOLE) if data < size else size
         while at < hole:
-            read = os.preadv(descriptor, [memoryview(block)[: hole - at]], at)
+            left = min(PIECE - at % PIECE, (data if at < data else hole) - at)
+            read = left if at < data else os.preadv(descriptor, [memoryview(block)[:left]], at)
+            yield Piece(at=at, size=read, block=ZEROS if at < data else block)
             at += read
-            yield memoryview(block)[:read]
 
 
 def _data(descriptor: int, at: int, size: int) -> int:
