@@ -48,6 +48,7 @@ TOOLS = {
     "fsck.fat": "dosfstools",
     "mcopy": "mtools",
     "mke2fs": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
     "nft": "nftables",

@@ -129,7 +129,7 @@ def ready(given: Path | None) -> None:
     Raises:
         InputError: one is not installed.
     """
-    tools = {"tune2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
+    tools = {"debugfs": "e2fsprogs"}
     if os.geteuid() != 0:
         tools["fakeroot"] = "fakeroot"
     if not given:

@@ -36,6 +36,32 @@ def test_what_was_left_of_the_base_is_found(tmp_path: Path) -> None:
     assert found == [Range(start=start, end=end) for start, end in zip(starts, ends, strict=True)]
 
 
+def test_what_is_compared_while_it_is_hashed_is_the_same(tmp_path: Path) -> None:
+    """The digest is the whole disk's, holes and all; only whole cells that are as in a base are told."""
+    one, two = noise("one", 3 * MIB), noise("two", 2 * MIB)
+    places = {0: noise("record", 512), 2 * MIB: one, 6 * MIB: two, 9 * MIB + 4096: noise("own", 5000)}
+    with (tmp_path / "disk").open("wb") as disk:
+        for at, content in places.items():
+            disk.seek(at)
+            disk.write(content)
+        disk.seek(3 * MIB + 77)
+        disk.write(b"other")
+        disk.truncate(12 * MIB + 300)
+    (tmp_path / "one").write_bytes(one)
+    (tmp_path / "two").write_bytes(two)
+    with (tmp_path / "disk").open("rb") as disk, (tmp_path / "one").open("rb") as first:
+        with (tmp_path / "two").open("rb") as second:
+            sha256, same = likeness.compared(disk, [(first, 2 * MIB), (second, 6 * MIB)])
+        told = [
+            list(likeness.unchanged(disk, first, likeness.cells(copied), at=2 * MIB, same=known))
+            for known in (same, frozenset())
+            for copied in [[Range(start=0, end=len(one))]]
+        ]
+    assert sha256 == hashlib.sha256((tmp_path / "disk").read_bytes()).hexdigest()
+    assert same == {2, 4, 6, 7}
+    assert told[0] == told[1] == [Range(start=at * MIB, end=at * MIB + MIB) for at in (2, 4)]
+
+
 @pytest.mark.parametrize(("other", "expected"), [(None, 1), (0, 0), (MIB + 7, 0), (2 * MIB + 99, 0), (-1, 0)])
 def test_a_piece_is_the_same_as_a_whole_or_not_at_all(
     tmp_path: Path, other: int | None, expected: int
