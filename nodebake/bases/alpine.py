@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Counts up when the same release would become other bytes here.
 _MADE = 1
-_STEP = 16 * MIB  # that a node's own files are reckoned in, so that most nodes share one base
+_STEP = 16 * MIB
 _COMMON = (".alpine-release", "apks/.boot_repository")
 
 
@@ -71,19 +71,19 @@ def flavour(plan: Plan) -> Flavour | None:
     return VIRT if plan.arch == "x86_64" else None
 
 
-def room(sizes: Iterable[int]) -> int:
-    """Return the bytes that files of these sizes are given on a boot partition."""
-    return up(sum(sizes), _STEP)
+def steps(sizes: Iterable[int]) -> int:
+    """Return how many 16 MiB a node's own files are reckoned as, so that most nodes share one base."""
+    return -(-sum(sizes) // _STEP)
 
 
-def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, progress: Progress) -> Card:
+def card(kind: Flavour, release: Path, sha256: str, *, own: int, cache: Path, progress: Progress) -> Card:
     """Return the boot partition with `release` on it, from the cache if it was made before.
 
     Args:
         kind: of the release.
         release: its file, verified.
         sha256: its digest.
-        room: what `room` says of a node's own files.
+        own: what `steps` says of a node's own files.
         cache: a directory for what was made.
         progress: is told when it takes time.
 
@@ -92,7 +92,7 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
         BuildError: it could not be put onto a partition.
         OSError: as writing does.
     """
-    made = cache / f"{kind.name}-{sha256[:32]}-{_MADE}-{room // MIB}.fat"
+    made = cache / f"{kind.name}-{sha256[:32]}-{_MADE}-{own * _STEP // MIB}.fat"
     if not intact(made):
         cache.mkdir(parents=True, exist_ok=True)
         with Cache(cache.parent).locked(made.name):
@@ -100,13 +100,13 @@ def card(kind: Flavour, release: Path, sha256: str, *, room: int, cache: Path, p
                 task = f"putting {release.name} onto a partition"
                 progress.start(task)
                 with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
-                    _make(kind, release, Path(scratch), room).replace(made)
+                    _make(kind, release, Path(scratch), own * _STEP).replace(made)
                 remember(made)
                 progress.finish(task)
     return Card(boot=Made(image=made, ranges=fat.used(made)), code=bios.code() if kind.bios else b"")
 
 
-def _make(kind: Flavour, release: Path, scratch: Path, room: int) -> Path:
+def _make(kind: Flavour, release: Path, scratch: Path, own: int) -> Path:
     root, image = scratch / "root", scratch / "boot.fat"
     root.mkdir()
     _unpack(release, root)
@@ -122,7 +122,7 @@ def _make(kind: Flavour, release: Path, scratch: Path, room: int) -> Path:
     epoch = int(max(path.stat().st_mtime for path in files.values()))
     # A file's last cluster counts whole.
     content = sum(up(path.stat().st_size, fat.LARGEST_CLUSTER) for path in files.values())
-    fat.make(image, boot_size(content, room), label=BOOT)
+    fat.make(image, boot_size(content, own), label=BOOT)
     fat.fill(image, files, epoch=epoch)
     if kind.bios:
         bios.install(image, epoch=epoch)

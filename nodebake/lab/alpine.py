@@ -108,9 +108,9 @@ def prepare(plan: Plan, manifest: Manifest, *, options: Options, progress: Progr
             f"the lab needs a release of Alpine: {error}",
             hint=f"--base FILE takes one: {flavour.file}; --mirror DIRECTORY_OR_URL that has it does, too",
         ) from error
-    room = max(base.room(item.size for item in items) for items in manifest.nodes.values())
+    own = max(base.steps(item.size for item in items) for items in manifest.nodes.values())
     bases = options.cache / "bases"
-    shared = base.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
+    shared = base.card(flavour, path, used.sha256, own=own, cache=bases, progress=progress)
     boot = boot_files(shared.boot.image)
     files = _initramfs(boot, _PI_INITRAMFS if plan.board.firmware else _INITRAMFS)
     index = next(name for name in files if name.endswith("/modules.dep"))

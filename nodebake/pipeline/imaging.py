@@ -108,15 +108,15 @@ def _of_alpine(
     sources = Sources.of(options, progress)
     path, used = release(plan, flavour, options.base, sources)
     # A node's own size decides, and not its neighbours': it is the same node whether they are built or not.
-    rooms = {
-        name: alpine.room(item.size for item in items if item.kind in _ON_BOOT)
+    sizes = {
+        name: alpine.steps(item.size for item in items if item.kind in _ON_BOOT)
         for name, items in nodes.items()
     }
     made = {
-        room: alpine.card(flavour, path, used.sha256, room=room, cache=bases, progress=progress)
-        for room in sorted(set(rooms.values()))
+        own: alpine.card(flavour, path, used.sha256, own=own, cache=bases, progress=progress)
+        for own in sorted(set(sizes.values()))
     }
-    return {name: made[room] for name, room in rooms.items()}, used
+    return {name: made[own] for name, own in sizes.items()}, used
 
 
 def _of_debian(

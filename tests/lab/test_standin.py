@@ -91,7 +91,7 @@ def console(medium: Path, work: Path, files: dict[str, bytes], *more: Path, unti
     """
     flavour = replace(alpine.VIRT, bios=False)
     base = alpine.card(
-        flavour, medium, medium.stem.rpartition("-")[2], room=0, cache=CACHE / "lab/bases", progress=Silent()
+        flavour, medium, medium.stem.rpartition("-")[2], own=0, cache=CACHE / "lab/bases", progress=Silent()
     )
     disk = work / "disk.img"
     command.run(["cp", "--sparse=always", base.boot.image, disk])

@@ -52,32 +52,40 @@ def test_what_is_compared_while_it_is_hashed_is_the_same(tmp_path: Path) -> None
     with (tmp_path / "disk").open("rb") as disk, (tmp_path / "one").open("rb") as first:
         with (tmp_path / "two").open("rb") as second:
             sha256, same = likeness.compared(disk, [(first, 2 * MIB), (second, 6 * MIB)])
+        copied = [Range(start=0, end=len(one))]
         told = [
             list(likeness.unchanged(disk, first, likeness.cells(copied), at=2 * MIB, same=known))
             for known in (same, frozenset())
-            for copied in [[Range(start=0, end=len(one))]]
         ]
     assert sha256 == hashlib.sha256((tmp_path / "disk").read_bytes()).hexdigest()
     assert same == {2, 4, 6, 7}
     assert told[0] == told[1] == [Range(start=at * MIB, end=at * MIB + MIB) for at in (2, 4)]
 
 
-@pytest.mark.parametrize(("other", "expected"), [(None, 1), (0, 0), (MIB + 7, 0), (2 * MIB + 99, 0), (-1, 0)])
+@pytest.mark.parametrize("size", [2 * MIB + 100, 3 * MIB])
+@pytest.mark.parametrize(
+    ("other", "expected"), [(None, 1), (99, 1), (100, 0), (MIB + 7, 0), (2 * MIB + 99, 0), (-1, 0)]
+)
 def test_a_piece_is_the_same_as_a_whole_or_not_at_all(
-    tmp_path: Path, other: int | None, expected: int
+    tmp_path: Path, size: int, other: int | None, expected: int
 ) -> None:
-    """One byte that differs, first, within or last, or one that is missing: nothing of it is shared."""
-    base = noise("piece", 2 * MIB + 100)
+    """One byte that differs, first, within or last, or one that is missing: nothing of it is shared.
+
+    Whether it ends where the base does or before, and whether or not the cells were compared already.
+    """
+    base, end = noise("piece", size), 2 * MIB + 100
     disk = bytearray(bytes(MIB) + base)
     if other == -1:
-        disk.pop()
+        del disk[MIB + end - 1 :]
     elif other is not None:
         disk[MIB + other] ^= 1
     (tmp_path / "base").write_bytes(base)
     (tmp_path / "disk").write_bytes(disk)
     with (tmp_path / "base").open("rb") as one, (tmp_path / "disk").open("rb") as two:
-        found = list(likeness.unchanged(two, one, [Range(start=0, end=len(base))], at=MIB))
-    assert [Range(start=MIB, end=MIB + len(base))] * expected == found
+        _, same = likeness.compared(two, [(one, MIB)])
+        for known in (same, frozenset()):
+            found = list(likeness.unchanged(two, one, [Range(start=100, end=end)], at=MIB, same=known))
+            assert [Range(start=MIB + 100, end=MIB + end)] * expected == found
 
 
 def test_a_file_in_two_places_is_found_in_both(tmp_path: Path) -> None:

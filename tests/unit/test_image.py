@@ -205,10 +205,22 @@ def test_an_ext4_gets_its_id_in_every_copy_of_the_superblock(tmp_path: Path) -> 
     argv: list[str | Path] = [need("tune2fs", package="e2fsprogs"), "-U", str(unique), theirs]
     command.run(argv, env=ext4.environment(1_700_000_000))
     assert filecmp.cmp(ours, theirs, shallow=False)
+
+
+def test_a_large_ext4_has_its_id_in_every_copy(tmp_path: Path) -> None:
+    """Wherever dumpe2fs knows of one: powers of 3, 5 and 7, up to the last group of 300 GiB."""
+    disk, unique = tmp_path / "disk", UUID(int=7)
+    mke2fs: list[str | Path] = [need("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", "ext4", "-b", "4096"]
+    lazy = "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
+    features = "metadata_csum,metadata_csum_seed,sparse_super,^sparse_super2"
+    command.run([*mke2fs, "-O", features, "-E", lazy, disk, "300g"])
+    with disk.open("r+b") as file:
+        ext4.identify(file.fileno(), unique, at=0)
     dumpe2fs = need("dumpe2fs", package="e2fsprogs")
-    for group in (1, 3, 5, 7):
-        copy = f"superblock={group * 32768}"
-        told = command.run([dumpe2fs, "-h", "-o", "blocksize=4096", "-o", copy, ours])
+    copies = re.findall(r"Backup superblock at (\d+)", command.run([dumpe2fs, disk]).decode())
+    assert [f"{group * 32768}" for group in (1, 3, 5, 7, 9, 25, 27, 49)] == copies[:8]
+    for copy in ("0", *copies):
+        told = command.run([dumpe2fs, "-h", "-o", "blocksize=4096", "-o", f"superblock={copy}", disk])
         assert str(unique) in told.decode()
 
 
@@ -513,23 +525,35 @@ def test_an_image_that_cannot_be_written_leaves_the_one_before(made: Path) -> No
     release.tarball(made / RPI, {**release.RPI, "boot/extra": b"x"})
     (made / "out/x-1/x-1.apkovl.tar.gz").chmod(0o600)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "PATH", str(_broken(made, "mke2fs")))
+        patch.setattr(command, "PATH", str(_broken(made)))
         with pytest.raises(BuildError, match="no space left"):
             image(made, node="x-1")
     assert (made / "out/x-1/x-1.img").read_bytes() == before
     assert not list((made / "out").rglob(".part*"))
 
 
-def _broken(directory: Path, tool: str) -> Path:
-    """Return a directory with all tools, of which one says that the disk is full."""
+def _broken(directory: Path) -> Path:
+    """Return a directory with all tools; mcopy says that the disk is full when it comes to an image."""
     tools = directory / "tools"
     tools.mkdir()
-    for name in ("mkfs.vfat", "mmd", "mcopy", "mke2fs"):
+    for name in ("mkfs.vfat", "mmd", "mke2fs", "debugfs", "dumpe2fs", "e2image"):
         (tools / name).symlink_to(str(shutil.which(name, path=command.PATH)))
-    (tools / tool).unlink()
-    (tools / tool).write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
-    (tools / tool).chmod(0o755)
+    real = shutil.which("mcopy", path=command.PATH)
+    full = "case $* in *.part-*) echo 'no space left' >&2; exit 1 ;; esac"
+    (tools / "mcopy").write_text(f'#!/bin/sh\n{full}\nexec {real} "$@"\n')
+    (tools / "mcopy").chmod(0o755)
     return tools
+
+
+@pytest.mark.parametrize("kind", ["first", "machine", "debian"])
+def test_what_is_shared_of_an_image_is_no_nodes_own(kind: str, request: pytest.FixtureRequest) -> None:
+    """It may be published in plain: every byte of it is at the same place of another node's image as well."""
+    out: Path = request.getfixturevalue(kind) / "out"
+    manifest = Manifest.from_json((out / "manifest.json").read_text())
+    (item,) = [item for item in manifest.nodes["x-1"] if item.kind == "image"]
+    one, two = ((out / name / f"{name}.img").read_bytes() for name in ("x-1", "x-2"))
+    assert sum(end - start for start, end in item.shared) > len(inputs.busybox())
+    assert all(one[start:end] == two[start:end] for start, end in item.shared)
 
 
 def test_a_published_image_costs_its_own_files(machine: Path, tmp_path: Path) -> None:

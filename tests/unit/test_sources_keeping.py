@@ -102,7 +102,7 @@ def test_a_damaged_base_is_told_and_made_anew(tmp_path: Path) -> None:
     medium, told = release.tarball(tmp_path / "release.tar.gz", release.RPI), Told()
 
     def base() -> Path:
-        made = alpine.card(alpine.RPI, medium, "0" * 64, room=1, cache=tmp_path / "bases", progress=told)
+        made = alpine.card(alpine.RPI, medium, "0" * 64, own=1, cache=tmp_path / "bases", progress=told)
         return made.boot.image
 
     path = base()
@@ -127,7 +127,7 @@ def test_a_damaged_base_is_mended_under_its_lock(tmp_path: Path) -> None:
     )
 
     def base() -> Path:
-        made = alpine.card(alpine.RPI, medium, "0" * 64, room=1, cache=bases, progress=told)
+        made = alpine.card(alpine.RPI, medium, "0" * 64, own=1, cache=bases, progress=told)
         return made.boot.image
 
     path = base()

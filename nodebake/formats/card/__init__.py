@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
-from nodebake.command import find, run
-from nodebake.formats.card import bmap, ext4, fat, laying, likeness
+from nodebake.command import find
+from nodebake.formats.card import ext4, fat, forms, laying, likeness
+from nodebake.formats.card.forms import Form, placed
 from nodebake.formats.card.layout import FAT32_LBA, LINUX, MIB, START, Partition, record, up
-from nodebake.formats.card.ranges import Range, copy, digest, joined
-from nodebake.formats.packing import zstd_chunks
-from nodebake.formats.writing import artifact, failed, part, streamed
-from nodebake.manifest import Artifact
+from nodebake.formats.card.ranges import Range, copy, joined
+from nodebake.formats.writing import failed, part
 from nodebake.plan import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from nodebake.formats.card.likeness import Shared
+    from nodebake.manifest import Artifact
     from nodebake.plan import Identity, NodePlan, Plan
 
 __all__ = [
@@ -42,18 +43,15 @@ __all__ = [
 
 KINDS = ("image", "qcow2", "image-zst", "bmap", "image-sbom")
 """Of the artefacts that come and go with an image: it, its other forms, its bill of materials."""
-Form = Literal["qcow2", "zst"]
-Shared = tuple[tuple[int, int], ...]
 BOOT = "PIBOOT"
 _TOOLS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs"}
 _PC_TOOLS = {"qemu-img": "qemu-utils", "syslinux": "syslinux"}
 _STEP = 4 * MIB
-_AT_ONCE = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A file system of the operating system, made once.
+    """A file system that disks get a copy of, made once.
 
     Attributes:
         image: the file that it is.
@@ -210,11 +208,11 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
             _copy(new, card, who)
             _fill(new, card, own, epoch)
             sha256, shared = _read(new, card, own)
-            image = _placed("image", new, path, epoch, sha256, shared)
-        forms = [made for form in card.forms for made in _FORMS[form](path, card, epoch, image.shared)]
+            image = placed("image", new, path, epoch, sha256, shared)
+        others = [made for form in card.forms for made in forms.write(form, path, card, epoch, image.shared)]
     except OSError as error:
         raise failed(path, error) from error
-    return image, *forms
+    return image, *others
 
 
 def _copy(image: Path, card: Card, who: Identity) -> None:
@@ -263,55 +261,3 @@ def _read(image: Path, card: Card, own: Own) -> tuple[str, Shared]:
             if made is not card.data:
                 free = place.start + made.ranges[-1].end  # own files are likely to lie behind the shared ones
     return sha256, likeness.apart((*found, *likeness.located(image, own.contents(), hint=free)))
-
-
-def _placed(kind: str, new: Path, path: Path, epoch: int, sha256: str, shared: Shared) -> Artifact:
-    """Give the whole file `new` its name."""
-    size = new.stat().st_size
-    os.utime(new, (epoch, epoch))
-    new.replace(path)
-    root = path.parent.parent
-    name = path.relative_to(root).as_posix()
-    return Artifact(kind=kind, path=name, size=size, sha256=sha256, shared=shared)
-
-
-def _qcow2(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
-    """Write what QEMU likes best: it takes no more room than there is content, however it is copied."""
-    del card
-    path = image.with_suffix(".qcow2")
-    with part(path) as new:
-        new.touch(0o600)
-        argv = [find("qemu-img", package="qemu-utils"), "convert", "-f", "raw", "-O", "qcow2"]
-        run([*argv, image, new])
-        with image.open("rb") as file:
-            found = likeness.apart(likeness.located(new, _pieces(file, shared)))
-        return (_placed("qcow2", new, path, epoch, digest(new), found),)
-
-
-def _pieces(file: IO[bytes], ranges: Shared) -> Iterator[bytes]:
-    for start, end in ranges:
-        for at in range(start, end, _AT_ONCE):
-            file.seek(at)
-            yield file.read(min(_AT_ONCE, end - at))
-
-
-def _zst(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
-    """Write what is small to store and to send, and the map of what of it must be written."""
-    del shared  # what is compressed as a whole has nothing in common with another's
-    root, (boot, *rest) = image.parent.parent, [place for _, place in card.partitions]
-    ranges = [Range(start=0, end=1), *_moved(fat.used(image, at=boot.start), boot.start)]
-    for data in rest:
-        ranges += _moved(ext4.used(image, data), data.start)
-    with image.open("rb") as file:
-        packed = streamed(
-            "image-zst", image.with_name(f"{image.name}.zst"), zstd_chunks(file), root=root, epoch=epoch
-        )
-    mapped = image.with_name(f"{image.name}.bmap")
-    return packed, artifact("bmap", mapped, bmap.text(image, ranges), root=root, epoch=epoch)
-
-
-def _moved(ranges: tuple[Range, ...], by: int) -> list[Range]:
-    return [Range(start=one.start + by, end=one.end + by) for one in ranges]
-
-
-_FORMS = {"qcow2": _qcow2, "zst": _zst}

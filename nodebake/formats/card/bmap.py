@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from nodebake.formats.card.ranges import Range, joined
+from nodebake.formats.card.ranges import PIECE, Range, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 _BLOCK = 4096
-_PIECE = 1 << 20
 _UNKNOWN = "0" * 64  # stands for the file's own digest while that is taken
 _TEXT = """\
 <?xml version="1.0" ?>
@@ -52,7 +51,7 @@ def _row(image: Path, one: Range) -> str:
     sha256, left = hashlib.sha256(), one.end - one.start
     with image.open("rb") as file:
         file.seek(one.start)
-        while left and (piece := file.read(min(left, _PIECE))):
+        while left and (piece := file.read(min(left, PIECE))):
             sha256.update(piece)
             left -= len(piece)
     first, last = one.start // _BLOCK, one.end // _BLOCK - 1

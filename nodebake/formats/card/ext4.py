@@ -1,4 +1,4 @@
-"""An ext4 file system inside an image, made by e2fsprogs: the same ids and time give the same bytes."""
+"""An ext4 file system of an image, made by e2fsprogs: the same size, label and time give the same bytes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _BLOCK = 4096
 # Linux, Documentation/filesystems/ext4/super.rst: where it is, and places in it.
 _SUPER, _BLOCKS, _ID, _SUM = 1024, 0x04, 0x68, 0x3FC
 _GROUP = 8 * _BLOCK  # blocks in a group
+# Of every file system until it has an id of its own, and the seed of its checksums.
 _NOBODY = uuid.uuid5(uuid.NAMESPACE_URL, "urn:nodebake:root")
 # dumpe2fs tells of each group of blocks: "  Free blocks: 1187-8175, 8177".
 _FREE_BLOCKS = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
@@ -91,7 +92,7 @@ def _as_ever(image: Path, epoch: int) -> None:
     BLOCK_UNINIT had stood for, and count what they wrote. See docs/decisions/0022.
     """
     lines = ["ssv kbytes_written 0"]
-    for group in _told(image, 0).split("\nGroup ")[1:-1]:  # the last has no such flag
+    for group in _told(image).split("\nGroup ")[1:-1]:  # the last has no such flag
         found = _COPY.match(group)
         if found and int(found["free"]) == int(found["last"]) - int(found["kept"]):
             number = found["number"]
@@ -103,7 +104,7 @@ def _as_ever(image: Path, epoch: int) -> None:
 
 def _settle(image: Path, epoch: int) -> None:
     """Replace the times that say when the files were unpacked here, and not when they were made."""
-    told = _told(image, 0)
+    told = _told(image)
     count = int(_COUNT.findall(told)[0])
     spans = _taken(_FREE_INODES, told, 1, count)
     taken = [number for start, end in spans for number in range(start, end) if number >= _FIRST]
@@ -168,7 +169,7 @@ def used(image: Path, partition: Partition) -> tuple[Range, ...]:
     return tuple(Range(start=start * _BLOCK, end=end * _BLOCK) for start, end in taken)
 
 
-def _told(image: Path, start: int) -> str:
+def _told(image: Path, start: int = 0) -> str:
     dumpe2fs, e2image = (find(tool, package="e2fsprogs") for tool in ("dumpe2fs", "e2image"))
     if not start:
         return run([dumpe2fs, image]).decode()

@@ -10,7 +10,7 @@ import tarfile
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
-from nodebake.formats.card.ranges import PIECE, ZEROS, Range, joined, pieces
+from nodebake.formats.card.ranges import PIECE, ZEROS, Piece, Range, joined, pieces
 from nodebake.formats.packing import zstd_reader
 
 if TYPE_CHECKING:
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 _CELL = PIECE
 _BLOCK = 4096
+_ZEROS = bytes(_BLOCK)
 _LEAST = 1 << 16  # what is smaller is not worth looking for
 # Runs that were too short before a content counts as scattered, or as not there.
 _TRIES = 16
+
+
+Shared = tuple[tuple[int, int], ...]
 
 
 def cells(ranges: Iterable[Range]) -> Iterator[Range]:
@@ -45,12 +49,18 @@ def compared(image: IO[bytes], bases: Iterable[tuple[IO[bytes], int]]) -> tuple[
         views = [(_mapped(base, stack), at) for base, at in bases]
         for piece in pieces(image.fileno()):
             sha256.update(piece.content)
-            for view, at in views:
-                if piece.size == _CELL and piece.block is not ZEROS and at <= piece.at < at + len(view):
-                    with view[piece.at - at : piece.at - at + _CELL] as data:
-                        if piece.block.startswith(data):
-                            same.add(piece.at // _CELL)
+            if piece.size == _CELL and piece.block is not ZEROS and _is_as(piece, views):
+                same.add(piece.at // _CELL)
     return sha256.hexdigest(), frozenset(same)
+
+
+def _is_as(cell: Piece, views: Iterable[tuple[memoryview, int]]) -> bool:
+    """Say whether a cell of the disk is one of a base."""
+    for view, at in views:
+        if at <= cell.at <= at + len(view) - _CELL:
+            with view[cell.at - at : cell.at - at + _CELL] as data:
+                return cell.block.startswith(data)
+    return False
 
 
 def _mapped(file: IO[bytes], stack: ExitStack) -> memoryview:
@@ -112,7 +122,7 @@ def located(disk: Path, contents: Iterable[bytes], *, hint: int = 0) -> Iterator
                 yield found
 
 
-def apart(ranges: Iterable[Range]) -> tuple[tuple[int, int], ...]:
+def apart(ranges: Iterable[Range]) -> Shared:
     """Return ranges as an artefact has them: in order, none within another."""
     found: list[tuple[int, int]] = []
     for one in sorted(ranges, key=lambda one: one.start):
@@ -125,7 +135,7 @@ def _runs(mapped: mmap.mmap, content: bytes, hint: int) -> Iterator[Range]:
     at, tries = 0, _TRIES
     while at + _LEAST <= len(content) and tries:
         block = content[at : at + _BLOCK]
-        if not any(block):  # zeros are everywhere
+        if block == _ZEROS:  # they are everywhere
             at += _BLOCK
             continue
         start = mapped.find(block, hint)

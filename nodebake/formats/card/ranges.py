@@ -19,8 +19,6 @@ PIECE = 1 << 20
 ZEROS = bytes(PIECE)
 _FICLONERANGE = 0x4020940D  # linux/fs.h
 _BLOCK = 4096  # a file system shares whole blocks; clusters of a FAT may begin in the middle of one
-# Different file systems, one that cannot do it, or blocks that are larger.
-_UNABLE = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +54,16 @@ def copy(source: int, target: int, ranges: Iterable[Range], *, at: int) -> None:
         done = one.end if _cloned(source, target, one, at) else one.start
         while done < one.end:
             # Measured: the kernel takes a third longer for copy_file_range.
-            read = os.preadv(source, [block[: one.end - done]], done)
-            if not read:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            read = _read(source, block[: one.end - done], done)
             done += os.pwrite(target, block[:read], done + at)
+
+
+def _read(descriptor: int, block: memoryview, at: int) -> int:
+    """Read what is at `at`, and return how many bytes; a file that was cut short is an error."""
+    read = os.preadv(descriptor, [block], at)
+    if not read:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return read
 
 
 def _cloned(source: int, target: int, one: Range, at: int) -> bool:
@@ -70,9 +74,7 @@ def _cloned(source: int, target: int, one: Range, at: int) -> bool:
             _FICLONERANGE,
             struct.pack("=qQQQ", source, one.start, one.end - one.start, one.start + at),
         )
-    except OSError as error:
-        if error.errno not in _UNABLE:
-            raise
+    except OSError:  # the copy tells what is wrong, if it is more than that
         return False
     return True
 
@@ -114,7 +116,7 @@ def pieces(descriptor: int) -> Iterator[Piece]:
         hole = os.lseek(descriptor, data, os.SEEK_HOLE) if data < size else size
         while at < hole:
             left = min(PIECE - at % PIECE, (data if at < data else hole) - at)
-            read = left if at < data else os.preadv(descriptor, [memoryview(block)[:left]], at)
+            read = left if at < data else _read(descriptor, memoryview(block)[:left], at)
             yield Piece(at=at, size=read, block=ZEROS if at < data else block)
             at += read
 
