@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from nodebake.command import find, run
 from nodebake.errors import BuildError, InputError
 from nodebake.formats.card import BOOT, Card, Made, boot_size, ext4, fat
-from nodebake.formats.card.layout import LINUX, MIB, Partition, up
+from nodebake.formats.card.layout import MIB, up
 from nodebake.manifest import UsedInput
 from nodebake.overlay import render
 from nodebake.sources import made
@@ -92,11 +92,10 @@ def card(archive: Archive, given: Path | None, *, cache: Path, progress: Progres
             if not _whole(home, progress) and not made.unpack(home, archive.vendored):
                 _make(home, archive, given, progress)
     boot, root = (home / name for name in _IMAGES)
-    whole = Partition(start=0, size=root.stat().st_size, kind=LINUX)
     names = frozenset((home / "names").read_text(encoding="utf-8").split("\n"))
     ground = Card(
         boot=Made(image=boot, ranges=fat.used(boot)),
-        root=Made(image=root, ranges=ext4.used(root, whole), names=names),
+        root=Made(image=root, ranges=ext4.used(root), names=names),
     )
     return ground, UsedInput(**json.loads((home / "used.json").read_text(encoding="utf-8")))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from nodebake.flash.device import table
 from nodebake.formats.card import ext4, fat
-from nodebake.formats.card.layout import LINUX, Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +41,7 @@ def _used(image: Path, content: Content) -> Iterable[Range] | None:
     if content.kind == "vfat":
         return fat.used(image, at=content.start)
     if content.kind == "ext4":
-        return ext4.used(image, Partition(start=content.start, size=content.size, kind=LINUX))
+        return ext4.used(image, at=content.start)
     return None
 
 

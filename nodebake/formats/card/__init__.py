@@ -156,9 +156,8 @@ def empty(image: Path, size: int, *, label: str, epoch: int) -> Made:
         InputError: a tool is not installed.
         BuildError: it could not be made.
     """
-    whole = up(size, _STEP)
-    ext4.make(image, whole, label=label, epoch=epoch)
-    return Made(image=image, ranges=ext4.used(image, Partition(start=0, size=whole, kind=LINUX)))
+    ext4.make(image, up(size, _STEP), label=label, epoch=epoch)
+    return Made(image=image, ranges=ext4.used(image))
 
 
 def furnished(card: Card, files: Mapping[str, Path], *, image: Path, epoch: int) -> Card:

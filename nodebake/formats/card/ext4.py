@@ -16,8 +16,6 @@ from nodebake.formats.card.ranges import Range
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nodebake.formats.card.layout import Partition
-
 # Written out, so that no host's mke2fs.conf decides; known since Linux 4.4 and e2fsprogs 1.43.
 _FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
@@ -34,6 +32,7 @@ _NOBODY = uuid.uuid5(uuid.NAMESPACE_URL, "urn:nodebake:root")
 # dumpe2fs tells of each group of blocks: "  Free blocks: 1187-8175, 8177".
 _FREE_BLOCKS = re.compile(r"^ +Free blocks: ([\d, -]+)$", re.MULTILINE)
 _FREE_INODES = re.compile(r"^ +Free inodes: ([\d, -]+)$", re.MULTILINE)
+_BLOCK_COUNT = re.compile(r"^Block count: +(\d+)$", re.MULTILINE)
 _COUNT = re.compile(r"^Inode count: +(\d+)$", re.MULTILINE)
 _ROOT, _FIRST = 2, 11  # inodes that are not ext4's own
 # What it tells of a group with a copy of the superblock, and which is the last block that the copy takes.
@@ -157,15 +156,19 @@ def environment(epoch: int) -> dict[str, str]:
     return {"E2FSPROGS_FAKE_TIME": str(epoch), "MKE2FS_CONFIG": "/dev/null", "UNIX_IO_NOZEROOUT": "1"}
 
 
-def used(image: Path, partition: Partition) -> tuple[Range, ...]:
-    """Return which blocks of the file system in `partition` are in use, counted from its beginning.
+def used(image: Path, *, at: int = 0) -> tuple[Range, ...]:
+    """Return which blocks of a file system are in use.
+
+    Args:
+        image: the file that holds the file system.
+        at: where in it the file system begins; places are counted from there.
 
     Raises:
         InputError: e2fsprogs is not installed.
         BuildError: it could not be read.
     """
-    told, blocks = _told(image, partition.start), partition.size // _BLOCK
-    taken = _taken(_FREE_BLOCKS, told, 0, blocks - 1)
+    told = _told(image, at)
+    taken = _taken(_FREE_BLOCKS, told, 0, int(_BLOCK_COUNT.findall(told)[0]) - 1)
     return tuple(Range(start=start * _BLOCK, end=end * _BLOCK) for start, end in taken)
 
 

@@ -78,7 +78,7 @@ def _zst(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact,
     root, (boot, *rest) = image.parent.parent, [place for _, place in card.partitions]
     ranges = [Range(start=0, end=1), *_moved(fat.used(image, at=boot.start), boot.start)]
     for data in rest:
-        ranges += _moved(ext4.used(image, data), data.start)
+        ranges += _moved(ext4.used(image, at=data.start), data.start)
     with image.open("rb") as file:
         packed = streamed(
             "image-zst", image.with_name(f"{image.name}.zst"), zstd_chunks(file), root=root, epoch=epoch
