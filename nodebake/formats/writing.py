@@ -98,6 +98,25 @@ def streamed(kind: str, path: Path, chunks: Iterable[bytes], *, root: Path, epoc
     return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256.hexdigest())
 
 
+def placed(kind: str, new: Path, path: Path, *, root: Path, epoch: int, sha256: str) -> Artifact:
+    """Give a file that was written whole its name, and say what it is.
+
+    Args:
+        kind: as in `Artifact`.
+        new: the file, by the name that `part` gave.
+        path: where it goes.
+        root: the build's directory, which the artefact's path is relative to.
+        epoch: its modification time, seconds since 1970.
+        sha256: its digest, hexadecimal.
+
+    Raises:
+        OSError: as renaming does.
+    """
+    os.utime(new, (epoch, epoch))
+    size = new.replace(path).stat().st_size
+    return Artifact(kind=kind, path=path.relative_to(root).as_posix(), size=size, sha256=sha256)
+
+
 def twin(of: Artifact, path: Path, chunks: Iterable[bytes], *, root: Path, epoch: int) -> Artifact:
     """Put an artefact of this build at a second place: the same file, or a copy where links do not work.
 

@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING
 
 from nodebake.command import find
 from nodebake.formats.card import ext4, fat, forms, laying, likeness
-from nodebake.formats.card.forms import Form, placed
+from nodebake.formats.card.forms import Form
 from nodebake.formats.card.layout import FAT32_LBA, LINUX, MIB, START, Partition, record, up
 from nodebake.formats.card.ranges import Range, copy, joined
-from nodebake.formats.writing import failed, part
+from nodebake.formats.writing import failed, part, placed
 from nodebake.plan import identity
 
 if TYPE_CHECKING:
@@ -207,8 +207,9 @@ def write(plan: Plan, node: NodePlan, card: Card, own: Own, *, out: Path, epoch:
             _copy(new, card, who)
             _fill(new, card, own, epoch)
             sha256, shared = _read(new, card, own)
-            image = placed("image", new, path, epoch, sha256, shared)
-        others = [made for form in card.forms for made in forms.write(form, path, card, epoch, image.shared)]
+            image = placed("image", new, path, root=out.parent, epoch=epoch, sha256=sha256)
+        image = replace(image, shared=shared)
+        others = [made for form in card.forms for made in forms.write(form, path, card, epoch, shared)]
     except OSError as error:
         raise failed(path, error) from error
     return image, *others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Literal
 
 from nodebake.command import find, run
@@ -10,8 +10,7 @@ from nodebake.formats.card import bmap, ext4, fat, likeness
 from nodebake.formats.card.layout import MIB
 from nodebake.formats.card.ranges import Range, digest
 from nodebake.formats.packing import zstd_chunks
-from nodebake.formats.writing import artifact, part, streamed
-from nodebake.manifest import Artifact
+from nodebake.formats.writing import artifact, part, placed, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from nodebake.formats.card import Card
     from nodebake.formats.card.likeness import Shared
+    from nodebake.manifest import Artifact
 
 Form = Literal["qcow2", "zst"]
 _AT_ONCE = 16 * MIB
@@ -42,16 +42,6 @@ def write(form: Form, image: Path, card: Card, epoch: int, shared: Shared) -> tu
     return _FORMS[form](image, card, epoch, shared)
 
 
-def placed(kind: str, new: Path, path: Path, epoch: int, sha256: str, shared: Shared) -> Artifact:
-    """Give the whole file `new` its name."""
-    size = new.stat().st_size
-    os.utime(new, (epoch, epoch))
-    new.replace(path)
-    root = path.parent.parent
-    name = path.relative_to(root).as_posix()
-    return Artifact(kind=kind, path=name, size=size, sha256=sha256, shared=shared)
-
-
 def _qcow2(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifact, ...]:
     """Write what QEMU likes best: it takes no more room than there is content, however it is copied."""
     del card
@@ -62,7 +52,8 @@ def _qcow2(image: Path, card: Card, epoch: int, shared: Shared) -> tuple[Artifac
         run([*argv, image, new])
         with image.open("rb") as file:
             found = likeness.apart(likeness.located(new, _pieces(file, shared)))
-        return (placed("qcow2", new, path, epoch, digest(new), found),)
+        made = placed("qcow2", new, path, root=path.parent.parent, epoch=epoch, sha256=digest(new))
+        return (replace(made, shared=found),)
 
 
 def _pieces(file: IO[bytes], ranges: Shared) -> Iterator[bytes]:
