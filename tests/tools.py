@@ -48,6 +48,7 @@ TOOLS = {
     "fsck.fat": "dosfstools",
     "mcopy": "mtools",
     "mke2fs": "e2fsprogs",
+    "mkfs.btrfs": "btrfs-progs",
     "mkfs.xfs": "xfsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nodebake.command import run
-from nodebake.errors import BuildError
 from nodebake.formats.card import ranges
 from nodebake.formats.card.ranges import Range
 from tests.need import need, need_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MIB = 1 << 20
 # As a FAT has them: clusters need not begin where the file system's blocks do.
 RANGES = (Range(start=0, end=5000), Range(start=MIB + 2048, end=3 * MIB + 2048))
 
 
-@pytest.fixture
-def xfs(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=[("xfs", "xfsprogs"), ("btrfs", "btrfs-progs")], ids=["xfs", "btrfs"])
+def sharing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Return a directory on a file system where files can share blocks."""
     need_root()
-    disk, place = tmp_path / "disk", tmp_path / "xfs"
+    kind, package = request.param
+    disk, place = tmp_path / "disk", tmp_path / "place"
     with disk.open("wb") as file:
         file.truncate(320 * MIB)
-    run([need("mkfs.xfs", package="xfsprogs"), "-q", "-m", "reflink=1", disk])
+    run([need(f"mkfs.{kind}", package=package), "-q", disk])
     place.mkdir()
-    try:
-        run([need("mount", package="mount"), "-o", "loop", disk, place])
-    except BuildError as error:
-        pytest.skip(f"this kernel mounts no xfs: {error}")
+    run([need("modprobe", package="kmod"), "--quiet", kind], accept=(0, 1))
+    if f"\t{kind}\n" not in Path("/proc/filesystems").read_text():
+        pytest.skip(f"this kernel has no {kind}")
+    run([need("mount", package="mount"), "-t", kind, "-o", "loop", disk, place])
     try:
         yield place
     finally:
@@ -62,9 +62,9 @@ def test_only_ranges_are_copied(tmp_path: Path) -> None:
     assert new.stat().st_blocks * 512 <= 2 * MIB + 64 * 1024
 
 
-def test_a_copy_shares_its_blocks_where_that_works(xfs: Path) -> None:
+def test_a_copy_shares_its_blocks_where_that_works(sharing: Path) -> None:
     """Every piece of it is the base's own, wherever a range begins and ends."""
-    _, new = _copied(xfs)
+    _, new = _copied(sharing)
     run([need("sync", package="coreutils")])
     told = run([need("filefrag", package="e2fsprogs"), "-v", new]).decode()
     pieces = [line for line in told.splitlines() if line.lstrip()[:1].isdigit()]
