@@ -59,23 +59,23 @@ class Bench:
         """Return the machines that boot the artefacts, switched off."""
         return self._rack(network, self._artefact, suffix="")
 
-    def floor(self, network: Network, base: Path, archives: dict[str, Path]) -> Rack:
+    def floor(self, network: Network, base: Path, archives: dict[str, Path], *, suffix: str) -> Rack:
         """Return machines that do nothing but run etcd, with the configuration in `archives`, by node.
 
-        They start from the guest's floor, `base`.
+        They start from the guest's floor, `base`, and have `suffix` in their names.
         """
 
         def bare(node: NodePlan, label: str) -> Hardware:
             return floor.hardware(
                 self.plan,
                 node,
-                system=self._artefact(node, f"{label}-floor"),
+                system=self._artefact(node, f"{label}{suffix}"),
                 base=base,
                 archive=archives[node.name],
                 etcd=self.etcd,
             )
 
-        return self._rack(network, bare, suffix=".floor")
+        return self._rack(network, bare, suffix=suffix)
 
     def _artefact(self, node: NodePlan, label: str) -> Hardware:
         return self.guest.hardware(self.plan, node, artefacts=self.options.out, work=self.work, label=label)

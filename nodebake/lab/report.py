@@ -125,9 +125,10 @@ def _floor(record: Record) -> str:
     times, effort = ratio(record), ratio_used(record)
     if record.floor is None or times is None:
         return ""
+    runs = " and ".join(f"{one:.1f}" for one in record.floor.runs)
     told = (
         f"The floor, the same kernel and etcd with an initramfs and nothing else, took "
-        f"{record.floor.seconds:.1f} s: the artefacts took {times:.2f} times as long; "
+        f"{runs} s: the artefacts took {times:.2f} times as long; "
         f"at most {record.floor.allowed:g} times is the aim."
     )
     if effort is None:

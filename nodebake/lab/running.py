@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from nodebake.command import run
@@ -17,7 +18,7 @@ from nodebake.lab.scenarios import SCENARIOS, check_playable
 from nodebake.sources.cache import in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nodebake.lab.machine import Machine
     from nodebake.lab.options import Options
@@ -68,10 +69,11 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
             private_network(neighbours.interfaces, gateways=neighbours.gateways, litter=[work])
         )
         bench = prepare(plan, manifest, options=options, progress=progress, work=work)
-        floor = _measure(bench, manifest, neighbours)
+        floors = [*_measure(bench, manifest, neighbours, suffix=".floor")]
         rack = bench.rack(network)
         why = _play(rack, scenarios)
-        record = _record(bench, rack, manifest, why, floor)
+        floors += () if why else _measure(bench, manifest, neighbours, suffix=".floor-after")
+        record = _record(bench, rack, manifest, why, floors)
     (directory / "report.json").write_text(report.to_json(record), encoding="utf-8")
     (directory / "report.html").write_text(report.to_html(record), encoding="utf-8")
     if why:
@@ -79,25 +81,25 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
     return record
 
 
-def _measure(bench: Bench, manifest: Manifest, neighbours: Neighbours) -> Floor | None:
-    """Return how fast the same could be at best, or None for a scenario that is about something else."""
+def _measure(
+    bench: Bench, manifest: Manifest, neighbours: Neighbours, *, suffix: str
+) -> Iterator[tuple[float, float]]:
+    """Yield how fast the same could be at best; nothing where a scenario is about something else."""
     base = bench.guest.floor
     if base is None or not bench.options.scenario.startswith("cold"):
-        return None
-    bench.progress.note("first the floor: the same kernel and etcd, and nothing else")
+        return
+    bench.progress.note("the floor: the same kernel and etcd, and nothing else")
     archives = {name: bench.options.out / _archive(items) for name, items in manifest.nodes.items()}
     with private_network(neighbours.interfaces, gateways=neighbours.gateways) as network:
-        rack = bench.floor(network, base, archives)
+        rack = bench.floor(network, base, archives, suffix=suffix)
         try:
             rack.power_on(*rack.members)
             rack.all_healthy()
         finally:
             rack.cut_power(*rack.machines)
     reached = _healthy_after(rack)
-    if reached is None:
-        return None
-    seconds, used = reached
-    return Floor(seconds=seconds, used=used, allowed=_ALLOWED[bench.plan.profile.machine.os])
+    if reached is not None:
+        yield reached
 
 
 def _archive(artefacts: Iterable[Artifact]) -> str:
@@ -122,7 +124,9 @@ def _play(rack: Rack, scenarios: Iterable[str]) -> str:
     return ""
 
 
-def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor | None) -> Record:
+def _record(
+    bench: Bench, rack: Rack, manifest: Manifest, why: str, floors: Sequence[tuple[float, float]]
+) -> Record:
     versions = {
         "emulator": run([emulator(bench.plan.arch), "--version"]).decode().splitlines()[0],
         "guest": bench.guest.version,
@@ -144,7 +148,19 @@ def _record(bench: Bench, rack: Rack, manifest: Manifest, why: str, floor: Floor
         checks=tuple(rack.checks),
         nodes=tuple(_timeline(machine, manifest, bench.guest.kind) for machine in rack.machines.values()),
         stalls=tuple(rack.stalls),
-        floor=floor,
+        floor=_floor(bench, floors),
+    )
+
+
+def _floor(bench: Bench, floors: Sequence[tuple[float, float]]) -> Floor | None:
+    if not floors:
+        return None
+    runs, used = zip(*floors, strict=True)
+    return Floor(
+        seconds=round(fmean(runs), 3),
+        runs=runs,
+        used=round(fmean(used), 2),
+        allowed=_ALLOWED[bench.plan.profile.machine.os],
     )
 
 
