@@ -36,7 +36,7 @@ RESTARTING = 120
 # followed here, and a key that is in neither list fails the test that meets it.
 UNFOLLOWED = re.compile(
     r"^(Capability|DeviceAllow|Lock|Memory|NoNew|Private|Protect|Restrict|SystemCall|ReadWrite|IOScheduling"
-    r"|Timeout|Standard|ExecReload|ExecStop|RemainAfter|KillMode|Delegate|Tasks|LimitNPROC|LimitCORE|EnvironmentFile)\w*$"
+    r"|Timeout|Standard|StartupCPU|ExecReload|ExecStop|RemainAfter|KillMode|Delegate|Tasks|LimitNPROC|LimitCORE|EnvironmentFile)\w*$"
 )
 FOLLOWED = {"Type", "User", "Group", "UMask", "ExecStartPre", "ExecStart", "Environment", "LimitNOFILE"}
 FOLLOWED |= {"OOMScoreAdjust", "Nice", "Restart", "RestartSec", "ExecStartPost"}

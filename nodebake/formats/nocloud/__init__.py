@@ -149,9 +149,9 @@ def _text(document: object) -> bytes:
 
 
 def _script() -> str:
-    """Return the script without its comments: cloud-init reads user-data half a dozen times, and slowly."""
-    lines = render("seed", ("nocloud",), {})["unpack"].content.decode().splitlines()
-    return "".join(f"{line}\n" for line in lines if not line.lstrip().startswith("#"))
+    """Return the script without comments and indents: cloud-init reads user-data often, and slowly."""
+    lines = map(str.lstrip, render("seed", ("nocloud",), {})["unpack"].content.decode().splitlines())
+    return "".join(f"{line}\n" for line in lines if not line.startswith("#"))
 
 
 def _payload(root: Tree, epoch: int, shared: Shared) -> Payload:
