@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -72,7 +72,9 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
         floors = [*_measure(bench, manifest, neighbours, suffix=".floor")]
         rack = bench.rack(network)
         why = _play(rack, scenarios)
-        floors += () if why else _measure(bench, manifest, neighbours, suffix=".floor-after")
+        if not why:
+            with suppress(NodebakeError):  # only a comparison: what was judged is worth its report
+                floors += _measure(bench, manifest, neighbours, suffix=".floor-after")
         record = _record(bench, rack, manifest, why, floors)
     (directory / "report.json").write_text(report.to_json(record), encoding="utf-8")
     (directory / "report.html").write_text(report.to_html(record), encoding="utf-8")

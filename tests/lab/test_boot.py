@@ -38,6 +38,8 @@ def test_the_cluster_gets_through(cluster: Callable[[str], Cluster], component: 
     made.boot(scenario)
     page = (made.out / "lab/report.html").read_text(encoding="utf-8")
     assert (("passed", []), True) == (made.verdict(), f"{made.plan.name}: {scenario}" in page)
+    floor = made.report()["floor"]
+    assert (2 if scenario.startswith("cold") else 0) == len(floor["runs"] if floor else ())
 
 
 @pytest.mark.timeout(600)
