@@ -69,7 +69,7 @@ class Bench:
             return floor.hardware(
                 self.plan,
                 node,
-                system=self._artefact(node, f"{label}{suffix}"),
+                system=self._artefact(node, label),
                 base=base,
                 archive=archives[node.name],
                 etcd=self.etcd,
@@ -90,7 +90,7 @@ class Bench:
         def make(name: str, label: str) -> Machine:
             machines[label] = Machine(
                 label + suffix,
-                hardware(self.plan.node(name), label),
+                hardware(self.plan.node(name), label + suffix),
                 number=len(machines) + 1,
                 place=(network, self.accelerator, self.work.parent),
                 clock=clock,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from nodebake.lab.scenarios import SCENARIOS, check_playable
 from nodebake.sources.cache import in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nodebake.lab.machine import Machine
     from nodebake.lab.options import Options
@@ -69,12 +69,11 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
             private_network(neighbours.interfaces, gateways=neighbours.gateways, litter=[work])
         )
         bench = prepare(plan, manifest, options=options, progress=progress, work=work)
-        floors = [*_measure(bench, manifest, neighbours, suffix=".floor")]
+        floors = _measure(bench, manifest, neighbours, suffix=".floor")
         rack = bench.rack(network)
         why = _play(rack, scenarios)
         if not why:
-            with suppress(NodebakeError):  # only a comparison: what was judged is worth its report
-                floors += _measure(bench, manifest, neighbours, suffix=".floor-after")
+            floors += _measured_again(bench, manifest, neighbours)
         record = _record(bench, rack, manifest, why, floors)
     (directory / "report.json").write_text(report.to_json(record), encoding="utf-8")
     (directory / "report.html").write_text(report.to_html(record), encoding="utf-8")
@@ -85,11 +84,11 @@ def boot(plan: Plan, *, options: Options, progress: Progress) -> Record:
 
 def _measure(
     bench: Bench, manifest: Manifest, neighbours: Neighbours, *, suffix: str
-) -> Iterator[tuple[float, float]]:
-    """Yield how fast the same could be at best; nothing where a scenario is about something else."""
+) -> tuple[tuple[float, float], ...]:
+    """Return how fast the same could be at best; nothing where a scenario is about something else."""
     base = bench.guest.floor
     if base is None or not bench.options.scenario.startswith("cold"):
-        return
+        return ()
     bench.progress.note("the floor: the same kernel and etcd, and nothing else")
     archives = {name: bench.options.out / _archive(items) for name, items in manifest.nodes.items()}
     with private_network(neighbours.interfaces, gateways=neighbours.gateways) as network:
@@ -100,8 +99,18 @@ def _measure(
         finally:
             rack.cut_power(*rack.machines)
     reached = _healthy_after(rack)
-    if reached is not None:
-        yield reached
+    return (reached,) if reached else ()
+
+
+def _measured_again(
+    bench: Bench, manifest: Manifest, neighbours: Neighbours
+) -> tuple[tuple[float, float], ...]:
+    """Measure once more; what was judged before is worth its report even if that fails."""
+    try:
+        return _measure(bench, manifest, neighbours, suffix=".floor-after")
+    except NodebakeError as error:
+        bench.progress.note(f"the floor could not be measured again: {error}")
+        return ()
 
 
 def _archive(artefacts: Iterable[Artifact]) -> str:
@@ -159,7 +168,6 @@ def _floor(bench: Bench, floors: Sequence[tuple[float, float]]) -> Floor | None:
         return None
     runs, used = zip(*floors, strict=True)
     return Floor(
-        seconds=round(fmean(runs), 3),
         runs=runs,
         used=round(fmean(used), 2),
         allowed=_ALLOWED[bench.plan.profile.machine.os],
