@@ -11,7 +11,7 @@ import pytest
 from nodebake.command import run
 from nodebake.formats.card import ranges
 from nodebake.formats.card.ranges import Range
-from tests.need import need, need_root
+from tests.need import missing, need, need_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def sharing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     place.mkdir()
     run([need("modprobe", package="kmod"), "--quiet", kind], accept=(0, 1))
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text():
-        pytest.skip(f"this kernel has no {kind}")
+        missing(f"this kernel has no {kind}")
     run([need("mount", package="mount"), "-t", kind, "-o", "loop", disk, place])
     try:
         yield place
